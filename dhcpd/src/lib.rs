@@ -1,0 +1,1 @@
+//! a DHCP server whose firewall tables follow every lease

@@ -1,0 +1,1 @@
+//! the one process that may touch the firewall

@@ -1,0 +1,1 @@
+//! unix-only messages and descriptors between our own processes; exact-size TCP I/O

@@ -1,0 +1,1 @@
+//! the life of processes: start, quit, reap, confine
