@@ -1,0 +1,1 @@
+//! dhcpd.conf(5): from text to a [`crate::config::Config`].

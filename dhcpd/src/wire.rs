@@ -1,0 +1,1 @@
+//! What is on the wire: frames, DHCP messages and options. No sockets.
