@@ -3,6 +3,10 @@
 //! Everything here is resolved: names are addresses, options are bytes as they go on the wire,
 //! inheritance has been applied. How it was written is `conf`'s business.
 
+mod lookup;
+
+pub use lookup::Lookup;
+
 use ipnetwork::Ipv4Network;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -40,6 +44,8 @@ pub struct Config {
     pub user_classes: Vec<Class>,
     /// What the outermost scope says, built-in defaults below it.
     pub root: Settings,
+    /// Finds the above by what a packet says; made by [`Config::build_lookup`].
+    pub lookup: Lookup,
 }
 
 /// Subnets on one wire; one address pool.
