@@ -6,4 +6,5 @@ pub mod conf;
 pub mod config;
 pub mod engine;
 pub mod lease;
+pub mod leasefile;
 pub mod wire;

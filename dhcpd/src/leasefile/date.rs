@@ -1,0 +1,89 @@
+//! Dates of the lease file, `W YYYY/MM/DD HH:MM:SS`, to and from seconds since the epoch.
+//!
+//! UTC and the proleptic Gregorian calendar only. Years 1970 to 9999.
+
+use crate::lease::NEVER;
+
+const DAY: i64 = 86_400;
+
+/// Two digits for each number below a hundred.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+        n += 1;
+    }
+    pairs
+};
+
+/// The length of a written date, weekday and zone included.
+pub(super) const LEN: usize = 25;
+
+/// `2 2026/06/30 10:00:00 UTC`. A time the format cannot say becomes the nearest it can: nothing
+/// before 1970, nothing after 9999 (an endless lease is one that ends then).
+pub(super) fn format(time: i64) -> [u8; LEN] {
+    let time = time.clamp(0, NEVER) as u64;
+    let days = (time / DAY as u64) as u32;
+    let second = (time % DAY as u64) as u32;
+    let (year, month, day) = civil(days);
+
+    let mut text = *b"0 0000/00/00 00:00:00 UTC";
+    text[0] = b'0' + ((days + 4) % 7) as u8; // the first of January 1970 was a Thursday
+    text[2..4].copy_from_slice(pair(year / 100));
+    text[4..6].copy_from_slice(pair(year % 100));
+    text[7..9].copy_from_slice(pair(month));
+    text[10..12].copy_from_slice(pair(day));
+    text[13..15].copy_from_slice(pair(second / 3600));
+    text[16..18].copy_from_slice(pair(second / 60 % 60));
+    text[19..21].copy_from_slice(pair(second % 60));
+    text
+}
+
+fn pair(n: u32) -> &'static [u8; 2] {
+    &PAIRS[(n % 100) as usize]
+}
+
+/// Year, month and day of a number of days since the epoch.
+///
+/// Counted in years that begin in March, so that the leap day is a year's last and the months
+/// before it have a length that a line fits: 153 days in every five.
+fn civil(days: u32) -> (u32, u32, u32) {
+    let days = days + 719_468; // since the first of March of year 0
+    let era = days / 146_097; // 400 years
+    let of_era = days % 146_097;
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = year_of_era + era * 400 + u32::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(time: i64) -> String {
+        String::from_utf8(format(time).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn known_dates() {
+        assert_eq!(text(0), "4 1970/01/01 00:00:00 UTC");
+        assert_eq!(text(951_782_400), "2 2000/02/29 00:00:00 UTC");
+        assert_eq!(text(1_782_813_600), "2 2026/06/30 10:00:00 UTC");
+        assert_eq!(text(4_107_542_399), "0 2100/02/28 23:59:59 UTC");
+        assert_eq!(text(4_107_542_400), "1 2100/03/01 00:00:00 UTC");
+        assert_eq!(text(NEVER), "5 9999/12/31 23:59:59 UTC");
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_clamped() {
+        assert_eq!(text(i64::MIN), text(0));
+        assert_eq!(text(-1), text(0));
+        assert_eq!(text(NEVER + 1), text(NEVER));
+        assert_eq!(text(i64::MAX), text(NEVER));
+    }
+}
