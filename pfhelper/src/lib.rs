@@ -1,8 +1,17 @@
-//! The one process that may touch the firewall: the command it is given.
+//! The one process that may touch the firewall: what others say to it and hear from it.
 //!
-//! The library is the vocabulary only; what touches a firewall is in the binary.
+//! The library is the vocabulary only: the four events, the tables they end in, and the messages.
+//! What touches a firewall is in the binary, and nothing here opens, reads or changes one.
+
+mod msg;
+mod table;
+pub mod table_nft;
+pub mod table_pf;
 
 use std::net::Ipv4Addr;
+
+pub use msg::{FromParent, FromServer, MAX_ADDRESSES, MAX_COMMANDS, Report, ToParent, ToServer};
+pub use table::{InvalidTable, Table, Tables};
 
 /// What happened to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
