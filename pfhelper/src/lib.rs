@@ -3,6 +3,7 @@
 //! The library is the vocabulary only: the four events, the tables they end in, and the messages.
 //! What touches a firewall is in the binary, and nothing here opens, reads or changes one.
 
+mod codec;
 mod msg;
 mod table;
 pub mod table_nft;
