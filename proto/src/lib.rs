@@ -3,7 +3,7 @@
 //!
 //! | module, transport | used for | exact-size I/O | descriptor passing |
 //! |---|---|---|---|
-//! | `tcp` | replication between hosts | yes, with deadlines | cannot be expressed |
+//! | [`tcp`] | replication between hosts | yes, with deadlines | cannot be expressed |
 //! | [`unix`], path socket | dhcpctl, hastctl | whole messages | refused when compiling |
 //! | [`unix`], socket pair | a parent and its children | whole messages | yes, at most one a message |
 //!
@@ -30,4 +30,5 @@
 //! over a socket that keeps records apart, and takes them with exactly one `recvmsg`, so there is
 //! nothing to wait for and no half to be left with. `proto/tests/seed.rs` shows both sides.
 
+pub mod tcp;
 pub mod unix;

@@ -8,12 +8,17 @@
 //! Sources: unix(7) and cmsg(3) of Linux, unix(4) and recv(2) of the BSDs, POSIX.1-2024 `recvmsg`.
 
 mod channel;
+#[cfg_attr(target_os = "linux", path = "unix/credentials_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "unix/credentials_bsd.rs")]
+mod credentials;
 mod error;
 pub mod header;
+mod path;
 mod payload;
 mod raw;
 
 pub use channel::{Channel, Message, no_fd, pair};
 pub use error::Error;
 pub use header::{HEADER, Header, MAX_MESSAGE, MAX_PAYLOAD, parse_header};
+pub use path::{Connection, Listener, Peer, connect};
 pub use payload::{Reader, Writer};

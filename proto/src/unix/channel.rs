@@ -52,9 +52,9 @@ pub struct Channel<Tx: Message, Rx: Message> {
     direction: PhantomData<fn(Tx) -> Rx>,
 }
 
-/// Bytes both socket buffers should have. Linux starts with more than three messages' worth; the
-/// BSDs start with 8 KiB and refuse any record that does not fit.
-const BUFFER: usize = 4 * MAX_MESSAGE;
+/// Bytes both socket buffers should have. Linux starts with a little more; the BSDs start with
+/// 8 KiB and refuse a record that does not fit, and NetBSD grants no more than 204 KiB.
+const BUFFER: usize = 3 * MAX_MESSAGE;
 
 impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
     /// Wraps one end. It is made close-on-exec: a channel is never inherited by accident.
