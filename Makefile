@@ -1,0 +1,55 @@
+# Everything a person or CI does here is one of these targets. They work on a fresh clone: each
+# installs the Debian packages it lacks (tools/packages), and cargo fetches the rest.
+
+PREFIX = /usr/local
+DESTDIR =
+CARGO = cargo
+# cargo's own variable decides where things are built, as it does without make.
+OUT = $${CARGO_TARGET_DIR:-target}
+
+build: ## release binaries
+	$(CARGO) build --release --workspace
+
+demo: ## two network namespaces, three real clients, and the firewall sets that follow them
+	@tools/packages demo
+	$(CARGO) build --release -p dhcpd -p pfhelper
+	@demo/run
+
+test: ## every test, those over network namespaces too (as root)
+	@tools/packages test
+	$(CARGO) test --workspace
+
+bench: ## DORA per second beside Kea and ISC dhcpd
+	@tools/packages bench
+	$(CARGO) build --release -p dhcpd -p pfhelper
+	@bench/run
+
+check-bsd: ## compile, lint and link for FreeBSD, OpenBSD and NetBSD; check their C headers
+	@tools/packages bsd
+	@tools/check-bsd
+
+fuzz-smoke: ## every fuzz target for SECONDS_EACH (30) seconds
+	@tools/packages fuzz
+	@tools/fuzz smoke
+
+fmt: ## format the Rust code
+	$(CARGO) fmt --all
+	$(CARGO) fmt --all --manifest-path fuzz/Cargo.toml
+
+lint: ## format, clippy, shell scripts, man pages: nothing is changed
+	@tools/lint
+
+deny: ## licences, sources and duplicates of the dependencies
+	@tools/packages deny
+	@tools/deny
+
+ci: ## what .ci/run does
+	@.ci/run
+
+install: ## into $(DESTDIR)$(PREFIX); build first, as another user if you like
+	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" OUT="$(OUT)" tools/install
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile
+
+.PHONY: build demo test bench check-bsd fuzz-smoke fmt lint deny ci install help
