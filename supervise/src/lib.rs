@@ -1,1 +1,76 @@
-//! the life of processes: start, quit, reap, confine
+//! The life of a process: how a child of ours is started, what it may do, how it is heard of and
+//! how it ends.
+//!
+//! It is not a service manager and knows nothing of what the processes say to each other; that is
+//! `proto`'s and each daemon's own.
+//!
+//! ```text
+//!  parent (root)                                child (the same binary, executed again)
+//!  ─────────────                                ───────────────────────────────────────
+//!  Signals::open()      signals become a
+//!    │                  readable descriptor
+//!  logger::init()
+//!    │
+//!  start() ── fork ───────────────────────────▶ fd 0 /dev/null, 1 2 kept, 3 channel,
+//!    │  pidfd (kqueue) taken before             4 syslog, the rest closed; own session,
+//!    │  the child may go on                     signals as at boot, environment emptied
+//!    │                                            │
+//!    │                                          execve, argv[0] = "dhcpd: server"
+//!    │                                            │
+//!    │                                          role() ─▶ the process table in main.rs
+//!    │                                          inherited_channel()   name in ps and top
+//!    │                                          logger::inherit()
+//!    │                                          ... takes what it needs over the channel ...
+//!    │                                          confine()  groups, root, gid, uid,
+//!    │                                            │        capabilities, read back,
+//!    │                                            │        system call filter last
+//!  poll(2): channels, children, signals         poll(2): channel, its own descriptors
+//!    │        ▲                                   │
+//!    │        └── Child::as_fd() readable ◀────── ends: exit or signal
+//!    │            try_reap() ─▶ Exit              EOF on fd 3: the parent is gone, exit
+//!    │
+//!  SIGTERM from pid 42 (uid 0, /usr/bin/kill)
+//!    │
+//!  stop()  drop the channels ─────────────────▶ EOF: ends by itself
+//!    │     wait, SIGTERM, wait, SIGKILL,
+//!    │     reap each, log each
+//!  exit    nothing of ours is left
+//! ```
+//!
+//! Everything here is meant for one thread until [`confine::confine`] has returned: credentials
+//! and capabilities belong to threads, not to processes, and `confine` refuses to run if there is
+//! a second one. [`Signals::open`] comes first of all, because a thread inherits the signal mask
+//! of the one that made it.
+
+pub mod confine;
+pub mod identity;
+pub mod logger;
+
+mod child;
+mod credentials;
+mod empty;
+mod error;
+mod exec;
+mod exit;
+mod shutdown;
+mod signals;
+
+#[cfg_attr(target_os = "linux", path = "child_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "child_bsd.rs")]
+mod handle;
+
+#[cfg_attr(target_os = "linux", path = "signals_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "signals_bsd.rs")]
+mod signal_source;
+
+#[cfg_attr(target_os = "openbsd", path = "syslog_openbsd.rs")]
+#[cfg_attr(not(target_os = "openbsd"), path = "syslog_socket.rs")]
+mod syslog;
+
+pub use child::{CHANNEL_FD, Child, Program, SYSLOG_FD, inherited_channel, role, start};
+pub use error::Error;
+pub use exit::{Exit, signal_name};
+pub use identity::{Identity, user};
+pub use shutdown::{Ended, stop};
+pub use signal_source::Signals;
+pub use signals::{Exe, Origin, Signal};

@@ -1,0 +1,163 @@
+//! Groups, root directory, group, user: the part of `confine` that is the same on every Unix,
+//! and the reading back of it. What each system adds is in `confine_*.rs`.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid};
+
+use crate::{Error, Identity};
+
+/// No descriptor beyond this is looked at; a process that is about to be confined holds few.
+const DESCRIPTORS: i32 = 1024;
+
+/// Refuses what could not end well: an identity that is root's, a process that is not root, a
+/// descriptor through which the new root could be left.
+pub(crate) fn check(identity: &Identity, directory: &File) -> Result<(), Error> {
+    if identity.uid == 0 || identity.gid == 0 {
+        let Identity { uid, gid, .. } = identity;
+        return Err(Error::says(format!("become uid {uid} gid {gid}: that is root's")));
+    }
+    let now = Uid::effective();
+    if !now.is_root() {
+        return Err(Error::says(format!(
+            "become uid {} from uid {now}: only root can change its user and root directory",
+            identity.uid
+        )));
+    }
+    for fd in 0..DESCRIPTORS {
+        if fd == directory.as_raw_fd() {
+            continue;
+        }
+        // SAFETY: asks about a number; -1 if nothing is open there.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+            continue;
+        }
+        // SAFETY: it is open, this is the only thread, and it is only looked at.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        let stat = nix::sys::stat::fstat(fd).map_err(|errno| Error::system("fstat", errno))?;
+        if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+            let fd = fd.as_raw_fd();
+            return Err(Error::says(format!("descriptor {fd} is a directory outside the root")));
+        }
+    }
+    Ok(())
+}
+
+/// Gives up the supplementary groups, moves into `directory` for good, and becomes `identity`.
+pub(crate) fn drop_to(identity: &Identity, directory: &File) -> Result<(), Error> {
+    let &Identity { uid, gid, .. } = identity;
+    // Exactly one, because on FreeBSD the first of them is the effective group.
+    nix::unistd::setgroups(&[Gid::from_raw(gid)]).map_err(|errno| {
+        let hint = match errno {
+            Errno::EPERM => " (not root, or /proc/self/setgroups of this user namespace denies it)",
+            Errno::EINVAL => " (this user namespace has no such group)",
+            _ => "",
+        };
+        Error::system(format!("setgroups {gid}{hint}"), errno)
+    })?;
+    nix::unistd::fchdir(directory)
+        .map_err(|errno| Error::system("fchdir to the empty directory", errno))?;
+    nix::unistd::chroot(".")
+        .map_err(|errno| Error::system("chroot to the empty directory", errno))?;
+    nix::unistd::chdir("/").map_err(|errno| Error::system("chdir /", errno))?;
+    let unmapped = |errno| match errno {
+        Errno::EINVAL => " (this user namespace has no such id)",
+        _ => "",
+    };
+    set_gid(gid)
+        .map_err(|errno| Error::system(format!("become gid {gid}{}", unmapped(errno)), errno))?;
+    set_uid(uid)
+        .map_err(|errno| Error::system(format!("become uid {uid}{}", unmapped(errno)), errno))
+}
+
+/// Reads back what [`drop_to`] has done, and tries to undo it.
+pub(crate) fn verify(identity: &Identity, directory: &File) -> Result<(), Error> {
+    let &Identity { uid, gid, .. } = identity;
+    let uids = all_uids()?;
+    if uids != [uid; 3] {
+        return Err(Error::says(format!("the uids are {uids:?} after becoming {uid}")));
+    }
+    let gids = all_gids()?;
+    if gids != [gid; 3] {
+        return Err(Error::says(format!("the gids are {gids:?} after becoming {gid}")));
+    }
+    let groups = nix::unistd::getgroups().map_err(|errno| Error::system("getgroups", errno))?;
+    if groups != [Gid::from_raw(gid)] {
+        return Err(Error::says(format!("the groups are {groups:?} after setting {gid}")));
+    }
+    let here = std::env::current_dir().map_err(|e| Error::system("getcwd", e))?;
+    if here != Path::new("/") {
+        return Err(Error::says(format!("the working directory is {}", here.display())));
+    }
+    let root = std::fs::metadata("/").map_err(|e| Error::system("stat /", e))?;
+    let meant = directory.metadata().map_err(|e| Error::system("fstat the root", e))?;
+    if (root.dev(), root.ino()) != (meant.dev(), meant.ino()) {
+        return Err(Error::says("the root directory is not the one that was meant"));
+    }
+    let attempts = [
+        ("become root again", set_uid(0)),
+        ("become effectively root again", nix::unistd::seteuid(Uid::from_raw(0))),
+        ("take root's group again", set_gid(0)),
+        ("take root's group effectively", nix::unistd::setegid(Gid::from_raw(0))),
+        ("change the root again", nix::unistd::chroot(".")),
+    ];
+    for (what, attempt) in attempts {
+        if attempt.is_ok() {
+            return Err(Error::says(format!("could {what} after giving it up")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "netbsd"))]
+fn set_uid(uid: u32) -> nix::Result<()> {
+    let uid = Uid::from_raw(uid);
+    nix::unistd::setresuid(uid, uid, uid)
+}
+
+#[cfg(not(target_os = "netbsd"))]
+fn set_gid(gid: u32) -> nix::Result<()> {
+    let gid = Gid::from_raw(gid);
+    nix::unistd::setresgid(gid, gid, gid)
+}
+
+#[cfg(not(target_os = "netbsd"))]
+fn all_uids() -> Result<[u32; 3], Error> {
+    let ids = nix::unistd::getresuid().map_err(|errno| Error::system("getresuid", errno))?;
+    Ok([ids.real.as_raw(), ids.effective.as_raw(), ids.saved.as_raw()])
+}
+
+#[cfg(not(target_os = "netbsd"))]
+fn all_gids() -> Result<[u32; 3], Error> {
+    let ids = nix::unistd::getresgid().map_err(|errno| Error::system("getresgid", errno))?;
+    Ok([ids.real.as_raw(), ids.effective.as_raw(), ids.saved.as_raw()])
+}
+
+// NetBSD has no setresuid; its setuid sets all three for root. The saved one cannot be read
+// there: that it is gone shows in the attempts to regain it.
+
+#[cfg(target_os = "netbsd")]
+fn set_uid(uid: u32) -> nix::Result<()> {
+    nix::unistd::setuid(Uid::from_raw(uid))
+}
+
+#[cfg(target_os = "netbsd")]
+fn set_gid(gid: u32) -> nix::Result<()> {
+    nix::unistd::setgid(Gid::from_raw(gid))
+}
+
+#[cfg(target_os = "netbsd")]
+fn all_uids() -> Result<[u32; 3], Error> {
+    let effective = Uid::effective().as_raw();
+    Ok([Uid::current().as_raw(), effective, effective])
+}
+
+#[cfg(target_os = "netbsd")]
+fn all_gids() -> Result<[u32; 3], Error> {
+    let effective = Gid::effective().as_raw();
+    Ok([Gid::current().as_raw(), effective, effective])
+}
