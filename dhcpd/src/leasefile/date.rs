@@ -61,9 +61,120 @@ fn civil(days: u32) -> (u32, u32, u32) {
     (year, month, day)
 }
 
+/// Reads the words of a date: `never`, `epoch SECONDS`, or `[W] YYYY/MM/DD HH:MM:SS [UTC]`.
+///
+/// The weekday is not looked at. Years before 1970 and after 9999 are clamped, as when written.
+pub(super) fn parse(words: &[&[u8]]) -> Option<i64> {
+    let time = match *words {
+        [b"never"] => NEVER,
+        [b"epoch", seconds] => i64::try_from(number(seconds)?).ok()?,
+        [day, clock] | [day, clock, b"UTC"] if day.contains(&b'/') => civil_time(day, clock)?,
+        [weekday, day, clock] | [weekday, day, clock, b"UTC"] if number(weekday)? <= 6 => {
+            civil_time(day, clock)?
+        }
+        _ => return None,
+    };
+    Some(time.clamp(0, NEVER))
+}
+
+fn civil_time(day: &[u8], clock: &[u8]) -> Option<i64> {
+    let (year, month, day) = three(day, b'/')?;
+    let (hour, minute, second) = three(clock, b':')?;
+    let sound = (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !sound || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    if year > 9999 {
+        return Some(NEVER);
+    }
+    // The inverse of `civil`; every number is small by now.
+    let year = i64::from(year) - i64::from(month <= 2);
+    let march_month = i64::from(if month > 2 { month - 3 } else { month + 9 });
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let of_year = (153 * march_month + 2) / 5 + i64::from(day) - 1;
+    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+    let days = era * 146_097 + of_era - 719_468;
+    Some(days * DAY + i64::from(hour * 3600 + minute * 60 + second))
+}
+
+/// Three numbers with `between` between them.
+fn three(text: &[u8], between: u8) -> Option<(u32, u32, u32)> {
+    let mut parts = text.split(|&b| b == between).map(|part| u32::try_from(number(part)?).ok());
+    let three = (parts.next()??, parts.next()??, parts.next()??);
+    parts.next().is_none().then_some(three)
+}
+
+/// A decimal number of at most 18 digits.
+pub(super) fn number(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 18 {
+        return None;
+    }
+    text.iter().try_fold(0u64, |n, b| b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Option<i64> {
+        parse(&text.split(' ').map(str::as_bytes).collect::<Vec<_>>())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(time in 0..=NEVER) {
+            prop_assert_eq!(read(&text(time)), Some(time));
+        }
+    }
+
+    #[test]
+    fn every_day_of_four_centuries_follows_the_one_before() {
+        let mut last = civil(0);
+        for day in 1..146_097 {
+            let next = civil(day);
+            assert!(next > last, "{last:?} {next:?}");
+            assert_eq!(read(&text(i64::from(day) * DAY)), Some(i64::from(day) * DAY));
+            last = next;
+        }
+    }
+
+    #[test]
+    fn other_spellings() {
+        assert_eq!(read("2026/06/30 10:00:00"), Some(1_782_813_600));
+        assert_eq!(read("2026/06/30 10:00:00 UTC"), Some(1_782_813_600));
+        assert_eq!(read("2 2026/06/30 10:00:00"), Some(1_782_813_600));
+        assert_eq!(read("2 2026/6/30 10:0:0"), Some(1_782_813_600));
+        assert_eq!(read("never"), Some(NEVER));
+        assert_eq!(read("epoch 1782813600"), Some(1_782_813_600));
+        assert_eq!(read("4 1900/01/01 00:00:00"), Some(0));
+        assert_eq!(read("4 12026/01/01 00:00:00"), Some(NEVER));
+    }
+
+    #[test]
+    fn no_dates() {
+        for text in [
+            "",
+            "2",
+            "soon",
+            "epoch",
+            "epoch x",
+            "2 2026/13/30 10:00:00",
+            "2 2026/12/32 10:00:00",
+            "2 2026/00/30 10:00:00",
+            "2 2026/12/30 24:00:00",
+            "2 2026/12/30 10:60:00",
+            "2 2026/12/30 10:00",
+            "2 2026/12/30/1 10:00:00",
+            "7 2026/12/30 10:00:00",
+            "2 2026/12/30 10:00:00 CET",
+            "2 -26/12/30 10:00:00",
+            "2 99999999999999999999/12/30 10:00:00",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
 
     fn text(time: i64) -> String {
         String::from_utf8(format(time).to_vec()).unwrap()
