@@ -16,6 +16,12 @@ pub mod header;
 mod path;
 mod payload;
 mod raw;
+#[cfg_attr(target_os = "freebsd", path = "unix/rest_freebsd.rs")]
+#[cfg_attr(not(target_os = "freebsd"), path = "unix/rest_others.rs")]
+mod rest;
+#[cfg(all(test, not(target_os = "freebsd")))]
+#[path = "unix/rest_freebsd.rs"]
+mod rest_freebsd;
 
 pub use channel::{Channel, Message, no_fd, pair};
 pub use error::Error;

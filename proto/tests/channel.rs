@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may say what it expects of its own set-up")]
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{IoSlice, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use proptest::prelude::*;
 use proto::unix::{self, Channel, Error, MAX_PAYLOAD, Message, Reader, Writer};
 
 /// Down: text, bulk, or a file with its name.
@@ -178,4 +180,41 @@ fn only_a_seqpacket_socket_of_the_unix_domain_is_a_channel() {
     not(std::os::unix::net::UnixStream::pair().unwrap().0.into());
     not(std::os::unix::net::UnixDatagram::pair().unwrap().0.into());
     not(std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Bytes from anyone: an error or a message, never a hang, and the channel still works after.
+    #[test]
+    fn any_record_is_understood_or_refused(
+        mut record in prop::collection::vec(any::<u8>(), 1..200), likely: bool, with_fd: bool
+    ) {
+        let (socket, child) = unix::pair().unwrap();
+        let child = Channel::<Up, Down>::from_fd(child).unwrap();
+        if likely && record.len() >= 8 {
+            let length = u8::try_from(record.len() - 8).unwrap();
+            let kind = record[1] % 5;
+            record[..8].copy_from_slice(&[0, kind, 0, u8::from(with_fd), 0, 0, 0, length]);
+        }
+        let fds = [socket.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&fds)];
+        let control = if with_fd { &rights[..] } else { &[] };
+        let data = [IoSlice::new(&record)];
+        sendmsg::<()>(socket.as_raw_fd(), &data, control, MsgFlags::MSG_EOR, None).unwrap();
+        match child.try_recv() {
+            Ok(Some(_)) => prop_assert!(record.len() >= 8),
+            Ok(None) => prop_assert!(false, "nothing there"),
+            Err(
+                Error::Malformed(_)
+                | Error::UnknownKind(_)
+                | Error::UnexpectedFd
+                | Error::MissingFd,
+            ) => {}
+            Err(e) => prop_assert!(false, "{e}"),
+        }
+        let parent = Channel::<Down, Up>::from_fd(socket).unwrap();
+        parent.send(&Down::Text("after".into())).unwrap();
+        prop_assert!(matches!(child.recv(), Ok(Down::Text(t)) if t == "after"));
+    }
 }

@@ -13,8 +13,8 @@ use nix::sys::socket::{
     setsockopt, socketpair, sockopt,
 };
 
-use super::header::{HEADER, Header, MAX_MESSAGE, MAX_PAYLOAD, parse_header};
-use super::{Error, raw};
+use super::header::{Header, MAX_MESSAGE, MAX_PAYLOAD, parse_header};
+use super::{Error, raw, rest};
 
 /// Everything one end of a channel may say: one type a direction, matched exhaustively by its
 /// reader.
@@ -162,8 +162,9 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
         };
         let head = Header { kind, fd: fd.is_some() }.to_bytes(length);
         match raw::send(self.socket.as_fd(), &head, payload, fd, flags) {
-            Ok(sent) if sent == HEADER + payload.len() => Ok(()),
-            Ok(_) => Err(Failure::System(io::ErrorKind::WriteZero.into())),
+            Ok(sent) => {
+                rest::send(self.socket.as_fd(), &head, payload, sent).map_err(Failure::Refused)
+            }
             Err(e) if is_gone(&e) => Err(Failure::Refused(Error::Closed)),
             Err(e) => Err(Failure::System(e)),
         }
@@ -179,7 +180,7 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
 
     fn take_into(&self, buffer: &mut [u8], flags: libc::c_int) -> Result<Option<Rx>, Error> {
         let mut reset = false;
-        let received = loop {
+        let mut received = loop {
             match raw::receive(self.socket.as_fd(), buffer, Rx::CARRIES_FD, flags) {
                 Ok(received) => break received,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -194,6 +195,7 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
                 Err(e) => return Err(Error::io("recvmsg", e)),
             }
         };
+        rest::receive(self.socket.as_fd(), buffer, &mut received)?;
         if received.control_truncated {
             return Err(if Rx::CARRIES_FD { Error::ControlTruncated } else { Error::UnexpectedFd });
         }

@@ -61,3 +61,53 @@ pub fn parse_header(record: &[u8]) -> Result<(Header, &[u8]), Error> {
     }
     Ok((Header { kind: u16::from_be_bytes([k0, k1]), fd: flags & FLAG_FD != 0 }, payload))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_limit_is_64_kib_with_the_header() {
+        assert_eq!(HEADER + MAX_PAYLOAD, 65536);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            kind: u16, fd: bool, payload in prop::collection::vec(any::<u8>(), 0..600)
+        ) {
+            let header = Header { kind, fd };
+            let head = header.to_bytes(u32::try_from(payload.len()).unwrap());
+            let record = [&head[..], &payload].concat();
+            let (got, rest) = parse_header(&record).unwrap();
+            prop_assert_eq!(got, header);
+            prop_assert_eq!(rest, &payload[..]);
+            // One byte more or less is another length than it says.
+            prop_assert!(parse_header(&[&record[..], b"x"].concat()).is_err());
+            prop_assert!(parse_header(record.get(..record.len() - 1).unwrap()).is_err());
+        }
+
+        #[test]
+        fn whatever_parses_is_written_the_same(
+            mut record in prop::collection::vec(any::<u8>(), 0..40), likely: bool
+        ) {
+            if likely && record.len() >= HEADER {
+                // As random bytes hardly ever are.
+                let length = u8::try_from(record.len() - HEADER).unwrap();
+                record[2..HEADER].copy_from_slice(&[0, length & 1, 0, 0, 0, length]);
+            }
+            match parse_header(&record) {
+                Ok((header, payload)) => {
+                    let head = header.to_bytes(u32::try_from(payload.len()).unwrap());
+                    prop_assert_eq!([&head[..], payload].concat(), record);
+                }
+                Err(e) => {
+                    prop_assert!(matches!(e, Error::Malformed(_)));
+                    prop_assert!(!likely || record.len() < HEADER);
+                }
+            }
+        }
+    }
+}

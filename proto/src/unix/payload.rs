@@ -166,3 +166,135 @@ impl<'a> Writer<'a> {
         self.bytes(value.as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq)]
+    enum Field {
+        U8(u8),
+        U16(u16),
+        U32(u32),
+        U64(u64),
+        I64(i64),
+        Bool(bool),
+        Ipv4(Ipv4Addr),
+        Bytes(Vec<u8>),
+        Str(String),
+        Take(Vec<u8>),
+    }
+
+    impl Field {
+        fn write(&self, w: &mut Writer<'_>) {
+            match self {
+                Field::U8(v) => w.u8(*v),
+                Field::U16(v) => w.u16(*v),
+                Field::U32(v) => w.u32(*v),
+                Field::U64(v) => w.u64(*v),
+                Field::I64(v) => w.i64(*v),
+                Field::Bool(v) => w.bool(*v),
+                Field::Ipv4(v) => w.ipv4(*v),
+                Field::Bytes(v) => w.bytes(v),
+                Field::Str(v) => w.str(v),
+                Field::Take(v) => w.put(v),
+            };
+        }
+
+        /// Reads a field of the same type and, for bytes without a length, the same length.
+        fn read_alike(&self, r: &mut Reader<'_>) -> Result<Field, Error> {
+            Ok(match self {
+                Field::U8(_) => Field::U8(r.u8()?),
+                Field::U16(_) => Field::U16(r.u16()?),
+                Field::U32(_) => Field::U32(r.u32()?),
+                Field::U64(_) => Field::U64(r.u64()?),
+                Field::I64(_) => Field::I64(r.i64()?),
+                Field::Bool(_) => Field::Bool(r.bool()?),
+                Field::Ipv4(_) => Field::Ipv4(r.ipv4()?),
+                Field::Bytes(_) => Field::Bytes(r.bytes()?.to_owned()),
+                Field::Str(_) => Field::Str(r.str()?.to_owned()),
+                Field::Take(v) => Field::Take(r.take(v.len())?.to_owned()),
+            })
+        }
+    }
+
+    fn field() -> impl Strategy<Value = Field> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..300);
+        prop_oneof![
+            any::<u8>().prop_map(Field::U8),
+            any::<u16>().prop_map(Field::U16),
+            any::<u32>().prop_map(Field::U32),
+            any::<u64>().prop_map(Field::U64),
+            any::<i64>().prop_map(Field::I64),
+            any::<bool>().prop_map(Field::Bool),
+            any::<u32>().prop_map(|v| Field::Ipv4(v.into())),
+            bytes().prop_map(Field::Bytes),
+            ".{0,40}".prop_map(Field::Str),
+            bytes().prop_map(Field::Take),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn fields_come_back_as_they_went(fields in prop::collection::vec(field(), 0..20)) {
+            let mut payload = Vec::new();
+            for field in &fields {
+                field.write(&mut Writer::new(&mut payload));
+            }
+            let mut r = Reader::new(&payload);
+            for field in &fields {
+                prop_assert_eq!(&field.read_alike(&mut r).unwrap(), field);
+            }
+            prop_assert!(r.is_empty());
+            r.finish().unwrap();
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            payload in prop::collection::vec(any::<u8>(), 0..200),
+            fields in prop::collection::vec(field(), 0..20),
+        ) {
+            let mut r = Reader::new(&payload);
+            for field in &fields {
+                let before = r.clone().rest().len();
+                match field.read_alike(&mut r) {
+                    Ok(_) => prop_assert!(r.clone().rest().len() <= before),
+                    Err(e) => prop_assert!(matches!(e, Error::Malformed(_))),
+                }
+            }
+            let left = r.clone().rest().len();
+            prop_assert_eq!(r.finish().is_ok(), left == 0);
+        }
+
+        #[test]
+        fn a_payload_cut_short_is_never_read_to_its_end(
+            fields in prop::collection::vec(field(), 1..8), cut: prop::sample::Index
+        ) {
+            let mut payload = Vec::new();
+            for field in &fields {
+                field.write(&mut Writer::new(&mut payload));
+            }
+            prop_assume!(!payload.is_empty());
+            let mut r = Reader::new(payload.get(..cut.index(payload.len())).unwrap());
+            let read = fields.iter().take_while(|f| f.read_alike(&mut r).is_ok()).count();
+            prop_assert!(read < fields.len());
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_value_is_refused() {
+        assert!(matches!(Reader::new(&[2]).bool(), Err(Error::Malformed(_))));
+        assert!(matches!(Reader::new(&[0, 1, 0xff]).str(), Err(Error::Malformed(_))));
+        assert!(matches!(Reader::new(&[0, 2, 0]).bytes(), Err(Error::Malformed(_))));
+        assert!(matches!(Reader::new(&[0]).finish(), Err(Error::Malformed(_))));
+    }
+
+    #[test]
+    fn bytes_without_a_length_to_say_are_over_the_limit_anyway() {
+        let mut payload = Vec::new();
+        Writer::new(&mut payload).bytes(&vec![0; 65536]);
+        assert!(payload.len() > crate::unix::MAX_PAYLOAD);
+    }
+}

@@ -31,6 +31,8 @@ const _: () = {
 pub(super) struct Received {
     /// Bytes in the caller's buffer.
     pub length: usize,
+    /// The record's end is among them. Only FreeBSD has records without (see `rest`).
+    pub ended: bool,
     /// The record was longer than the buffer.
     pub truncated: bool,
     /// There was more control data than could be taken.
@@ -127,6 +129,7 @@ pub(super) fn receive(
     };
     let mut received = Received {
         length,
+        ended: !cfg!(target_os = "freebsd") || message.msg_flags & libc::MSG_EOR != 0,
         truncated: message.msg_flags & libc::MSG_TRUNC != 0,
         control_truncated: message.msg_flags & libc::MSG_CTRUNC != 0,
         fd: None,
