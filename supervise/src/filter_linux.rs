@@ -73,6 +73,11 @@ pub const COMMON: &[Call] = &[
     Call::new(libc::SYS_clock_gettime, "the time, where the vDSO cannot tell it"),
     Call::new(libc::SYS_restart_syscall, "poll goes on after the process was stopped"),
     Call::new(libc::SYS_close, "descriptors are closed"),
+    Call::when(
+        libc::SYS_fcntl,
+        &[When::Is(1, libc::F_GETFD)],
+        "debug builds look whether what they close is open",
+    ),
     Call::when(libc::SYS_write, &[When::Is(0, 2)], "log lines to stderr"),
     Call::when(libc::SYS_sendmmsg, &[When::Is(0, SYSLOG_FD)], "log lines to syslog"),
     Call::new(libc::SYS_rt_sigreturn, "a signal handler returns"),
