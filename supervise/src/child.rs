@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use crate::exec::{self, Held, Image};
 use crate::handle::{self, Handle};
@@ -230,21 +230,6 @@ pub fn inherited_channel() -> Result<OwnedFd, Error> {
     nix::fcntl::fcntl(&channel, flags)
         .map_err(|errno| Error::system("set close-on-exec on the channel", errno))?;
     handle::set_name(&title);
-    #[cfg(target_os = "linux")]
-    if let Ok(maker) = nix::sys::socket::getsockopt(&channel, sockopt::PeerCredentials) {
-        MAKER.store(maker.pid(), Ordering::Relaxed);
-    }
+    handle::remember_maker(&channel);
     Ok(channel)
 }
-
-/// Whether our parent is not the process that has made our channel. True only of a process that
-/// [`start`] has made.
-#[cfg(target_os = "linux")]
-pub(crate) fn orphaned() -> bool {
-    let maker = MAKER.load(Ordering::Relaxed);
-    maker != 0 && nix::unistd::getppid().as_raw() != maker
-}
-
-/// The process that has made our channel; 0 if we have none.
-#[cfg(target_os = "linux")]
-static MAKER: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);

@@ -4,12 +4,16 @@
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::{Error, Exit};
+
+/// The process that has made our channel; 0 if we have none.
+static MAKER: AtomicI32 = AtomicI32::new(0);
 
 /// The one thing through which a child is waited for and signalled.
 #[derive(Debug)]
@@ -149,4 +153,20 @@ pub(crate) fn set_name(title: &str) {
 /// has been put in its place meanwhile.
 pub(crate) fn own_image() -> Result<std::path::PathBuf, Error> {
     Ok("/proc/self/exe".into())
+}
+
+/// Keeps in mind who has made our channel, which the kernel knows: the process that is to be our
+/// parent.
+pub(crate) fn remember_maker(channel: &OwnedFd) {
+    let credentials = nix::sys::socket::sockopt::PeerCredentials;
+    if let Ok(maker) = nix::sys::socket::getsockopt(channel, credentials) {
+        MAKER.store(maker.pid(), Ordering::Relaxed);
+    }
+}
+
+/// Whether our parent is not the process that has made our channel: it has died. Never true of a
+/// process without a channel.
+pub(crate) fn orphaned() -> bool {
+    let maker = MAKER.load(Ordering::Relaxed);
+    maker != 0 && nix::unistd::getppid().as_raw() != maker
 }

@@ -43,12 +43,12 @@ pub struct Confinement<'a> {
     /// of root's that nobody else may write to, else `/var/empty` if that is one, else
     /// `/run/tandem/empty` (on the BSDs below `/var/run`), which is made.
     pub identity: &'a Identity,
-    /// A signal to get when the parent's thread that started us ends; Linux only, and beside
+    /// A signal to get when the parent's thread that started us ends; Linux and FreeBSD, beside
     /// the end of the channel, never instead of it. Not for a process that has something to
     /// finish at the end of its channel.
     pub parent_death: Option<c_int>,
     /// What stays allowed, in the system's own terms.
-    pub rules: &'a Rules<'a>,
+    pub rules: &'a Rules,
 }
 
 /// Confines this process as described above. It must have one thread.

@@ -10,12 +10,13 @@ use super::filter::{self, Call};
 use super::{Confinement, Error};
 
 /// What a process may still do on Linux.
-pub struct Rules<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
     /// Capabilities that it keeps, permitted and effective; usually none.
-    pub keep: &'a [Capability],
+    pub keep: &'static [Capability],
     /// System calls that it makes, each with the reason, in as many tables as is readable.
     /// [`super::COMMON`] is always added.
-    pub calls: &'a [&'a [Call]],
+    pub calls: &'static [&'static [Call]],
 }
 
 /// No exec gives root's rights back, and no ambient capability can be raised; both for good. The
@@ -112,7 +113,7 @@ pub(super) fn seal(confinement: &Confinement<'_>) -> Result<(), Error> {
         }
         // A parent that died before this sends nothing. Then the channel is at its end, which
         // the caller sees next; but if there is a parent that is not ours, it is too late.
-        if crate::child::orphaned() {
+        if crate::handle::orphaned() {
             return Err(Error::says("the parent has died already"));
         }
     }

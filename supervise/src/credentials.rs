@@ -9,6 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
+use crate::ids::{all_gids, all_uids, set_gid, set_uid};
 use crate::{Error, Identity};
 
 /// No descriptor beyond this is looked at; a process that is about to be confined holds few.
@@ -111,53 +112,4 @@ pub(crate) fn verify(identity: &Identity, directory: &File) -> Result<(), Error>
         }
     }
     Ok(())
-}
-
-#[cfg(not(target_os = "netbsd"))]
-fn set_uid(uid: u32) -> nix::Result<()> {
-    let uid = Uid::from_raw(uid);
-    nix::unistd::setresuid(uid, uid, uid)
-}
-
-#[cfg(not(target_os = "netbsd"))]
-fn set_gid(gid: u32) -> nix::Result<()> {
-    let gid = Gid::from_raw(gid);
-    nix::unistd::setresgid(gid, gid, gid)
-}
-
-#[cfg(not(target_os = "netbsd"))]
-fn all_uids() -> Result<[u32; 3], Error> {
-    let ids = nix::unistd::getresuid().map_err(|errno| Error::system("getresuid", errno))?;
-    Ok([ids.real.as_raw(), ids.effective.as_raw(), ids.saved.as_raw()])
-}
-
-#[cfg(not(target_os = "netbsd"))]
-fn all_gids() -> Result<[u32; 3], Error> {
-    let ids = nix::unistd::getresgid().map_err(|errno| Error::system("getresgid", errno))?;
-    Ok([ids.real.as_raw(), ids.effective.as_raw(), ids.saved.as_raw()])
-}
-
-// NetBSD has no setresuid; its setuid sets all three for root. The saved one cannot be read
-// there: that it is gone shows in the attempts to regain it.
-
-#[cfg(target_os = "netbsd")]
-fn set_uid(uid: u32) -> nix::Result<()> {
-    nix::unistd::setuid(Uid::from_raw(uid))
-}
-
-#[cfg(target_os = "netbsd")]
-fn set_gid(gid: u32) -> nix::Result<()> {
-    nix::unistd::setgid(Gid::from_raw(gid))
-}
-
-#[cfg(target_os = "netbsd")]
-fn all_uids() -> Result<[u32; 3], Error> {
-    let effective = Uid::effective().as_raw();
-    Ok([Uid::current().as_raw(), effective, effective])
-}
-
-#[cfg(target_os = "netbsd")]
-fn all_gids() -> Result<[u32; 3], Error> {
-    let effective = Gid::effective().as_raw();
-    Ok([Gid::current().as_raw(), effective, effective])
 }

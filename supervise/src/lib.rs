@@ -63,6 +63,21 @@ mod handle;
 #[cfg_attr(not(target_os = "linux"), path = "signals_bsd.rs")]
 mod signal_source;
 
+// It runs on Linux as well as anywhere, and nowhere else can its test be run here.
+#[cfg(all(test, target_os = "linux"))]
+#[path = "signals_bsd.rs"]
+mod signals_by_handler;
+
+#[cfg_attr(target_os = "linux", path = "sender_linux.rs")]
+#[cfg_attr(target_os = "freebsd", path = "sender_freebsd.rs")]
+#[cfg_attr(target_os = "netbsd", path = "sender_netbsd.rs")]
+#[cfg_attr(target_os = "openbsd", path = "sender_openbsd.rs")]
+mod sender;
+
+#[cfg_attr(target_os = "netbsd", path = "ids_netbsd.rs")]
+#[cfg_attr(not(target_os = "netbsd"), path = "ids_res.rs")]
+mod ids;
+
 #[cfg_attr(target_os = "openbsd", path = "syslog_openbsd.rs")]
 #[cfg_attr(not(target_os = "openbsd"), path = "syslog_socket.rs")]
 mod syslog;

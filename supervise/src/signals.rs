@@ -5,6 +5,7 @@ use std::ffi::c_int;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::sender::{self, executable};
 use crate::signal_name;
 
 /// A signal that was sent to us.
@@ -55,6 +56,52 @@ pub enum Exe {
     Gone,
     /// We were not allowed to see it, or have no /proc.
     Hidden,
+}
+
+/// What a siginfo_t says about the sender. The executable is looked up here and now.
+pub(crate) fn origin(code: c_int, pid: i32, uid: u32) -> Origin {
+    if sender::VOUCHED.contains(&code) {
+        match pid {
+            0 => Origin::Outside { uid },
+            _ => Origin::Process { pid, uid, exe: executable(pid) },
+        }
+    } else if code == sender::CLAIMED {
+        Origin::Claimed { pid, uid }
+    } else {
+        Origin::Kernel
+    }
+}
+
+/// What the sysctl of this name says, which is the path of an executable and a zero byte.
+#[cfg(any(target_os = "freebsd", target_os = "netbsd"))]
+pub(crate) fn executable_by_sysctl(name: &[c_int; 4]) -> Exe {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let mut path = [0u8; libc::PATH_MAX as usize];
+    let mut length = path.len();
+    // SAFETY: four numbers as the name, a buffer and its length to be filled, nothing to be set.
+    let result = unsafe {
+        libc::sysctl(
+            name.as_ptr(),
+            4,
+            path.as_mut_ptr().cast(),
+            &mut length,
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    if result != 0 {
+        return match nix::errno::Errno::last() {
+            nix::errno::Errno::ESRCH => Exe::Gone,
+            _ => Exe::Hidden,
+        };
+    }
+    let path = path.get(..length).and_then(|path| path.split(|&byte| byte == 0).next());
+    match path {
+        Some(path) if !path.is_empty() => Exe::Path(OsStr::from_bytes(path).into()),
+        _ => Exe::Hidden,
+    }
 }
 
 impl fmt::Display for Signal {

@@ -1,0 +1,18 @@
+//! Who sends signals, on FreeBSD: what `si_code` says, and what a process is executing.
+
+use std::ffi::c_int;
+
+use crate::Exe;
+
+/// The codes under which the kernel itself fills in who sent it, of `sys/signal.h`: SI_USER for
+/// kill(2), SI_LWP for thr_kill(2).
+pub(crate) const VOUCHED: [c_int; 2] = [0x10001, 0x10007];
+
+/// The code under which the sender fills in everything, SI_QUEUE: sigqueue(2).
+pub(crate) const CLAIMED: c_int = 0x10002;
+
+/// What `pid` is executing now.
+pub(crate) fn executable(pid: i32) -> Exe {
+    let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PATHNAME, pid];
+    crate::signals::executable_by_sysctl(&name)
+}

@@ -1,0 +1,18 @@
+//! Who sends signals, on OpenBSD: what `si_code` says. What a process is executing is not to be
+//! had there.
+
+use std::ffi::c_int;
+
+use crate::Exe;
+
+/// The codes under which the kernel itself fills in who sent it, of `sys/siginfo.h`: SI_USER for
+/// kill(2), SI_LWP for thrkill(2).
+pub(crate) const VOUCHED: [c_int; 2] = [0, -1];
+
+/// The code under which the sender fills in everything, SI_QUEUE.
+pub(crate) const CLAIMED: c_int = -2;
+
+/// OpenBSD keeps no path of a process's executable.
+pub(crate) fn executable(_pid: i32) -> Exe {
+    Exe::Hidden
+}
