@@ -1,10 +1,46 @@
 //! Every decision of the protocol: packets and the time come in, actions come out.
 //!
 //! Pure: no clock, no socket, no file. The daemon, the fuzzer and the simulator run the same engine.
+//! Here is its surface; `core` holds what it knows, and each message has a file of its own.
 
-use crate::config::NetworkId;
+mod access;
+mod answer;
+mod clock;
+mod core;
+mod destination;
+mod discover;
+mod events;
+mod identity;
+mod index;
+mod inform;
+mod leases;
+mod lists;
+mod offers;
+mod packet;
+mod pending;
+mod pool;
+mod release;
+mod request;
+mod snapshot;
+mod wheel;
+
+#[cfg(test)]
+mod tests_dora;
+#[cfg(test)]
+mod tests_kit;
+
+use self::core::Core;
+use self::identity::{Client, Hw, MAX_CLIENT_ID};
+use self::packet::Packet;
+use self::pending::Then;
+use crate::config::{Config, NetworkId};
+use crate::lease::LeaseRecord;
+use crate::wire::code::{BOOTREQUEST, message, option};
+use crate::wire::message::{Message, ParseError};
+use crate::wire::options::OptionTable;
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The time, as the shell read it for this batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +136,8 @@ pub struct Actions {
     pub tables: Vec<pfhelper::Command>,
     /// Addresses to ping.
     pub pings: Vec<Ipv4Addr>,
+    /// The lease file is to be rewritten soon: its times are those of a clock that was wrong.
+    pub rewrite: bool,
 }
 
 impl Actions {
@@ -111,5 +149,174 @@ impl Actions {
         self.records = 0;
         self.tables.clear();
         self.pings.clear();
+        self.rewrite = false;
+    }
+}
+
+/// What is decided once, at start.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Anything a client cannot guess: keeps it from choosing what collides in our tables.
+    pub seed: u64,
+    /// How long an answer to a ping is waited for, in milliseconds; `None`: nobody is pinged.
+    pub ping_wait: Option<u32>,
+    /// The most pings waited for at once. DISCOVERs beyond that are dropped.
+    pub max_pending: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions { seed: 0, ping_wait: Some(1000), max_pending: 65_536 }
+    }
+}
+
+/// All leases, offers and what is needed to decide about them.
+pub struct Engine {
+    core: Core,
+    /// The options of the packet at hand.
+    options: OptionTable,
+}
+
+impl Engine {
+    /// An engine without leases. `config` must have its lookup tables made.
+    pub fn new(config: Arc<Config>, interfaces: Vec<Interface>, options: EngineOptions) -> Engine {
+        Engine { core: Core::new(config, interfaces, options), options: OptionTable::new() }
+    }
+
+    /// Takes a lease from the lease file; a later one for the same address replaces it. All of
+    /// them come before the first packet, and lead to no table events: see [`Engine::tables`].
+    pub fn load(&mut self, lease: LeaseRecord, now: Now) {
+        self.core.load(lease, now);
+    }
+
+    /// Decides about one message, the payload of a UDP datagram to port 67.
+    pub fn input(&mut self, packet: &[u8], meta: &Meta, now: Now, out: &mut Actions) {
+        let Engine { core, options } = self;
+        let time = core.advance(now, out);
+        let message = match Message::parse(packet) {
+            Ok(message) => message,
+            Err(ParseError::HardwareLength(_)) => {
+                log::info!("Discarding packet with invalid hlen.");
+                return;
+            }
+            Err(error) => {
+                log::debug!("packet from {} ignored: {error}", meta.source);
+                return;
+            }
+        };
+        // what is no request is not answered, whatever its options say.
+        if message.op() != BOOTREQUEST || core.interfaces.get(meta.interface).is_none() {
+            return;
+        }
+        if let Err(error) = options.parse(&message) {
+            log::debug!("packet from {} ignored: {error}", meta.source); // every time
+            return;
+        }
+        let id = options.get(option::CLIENT_IDENTIFIER).filter(|id| !id.is_empty());
+        let hw = Hw::new(message.htype(), message.chaddr());
+        let packet = Packet { message, options, meta, client: Client { hw, id }, now, time };
+        let Some(kind) = options.message_type() else {
+            core.bootp(&packet);
+            return;
+        };
+        if id.map_or(hw.is_empty(), |id| id.len() > MAX_CLIENT_ID) {
+            log::debug!("packet from {} ignored: no usable identity", meta.source);
+            return;
+        }
+        match kind {
+            message::DISCOVER => core.discover(&packet, out),
+            message::REQUEST => core.request(&packet, out),
+            message::DECLINE => core.decline(&packet, out),
+            message::RELEASE => core.release_asked(&packet, out),
+            message::INFORM => core.inform(&packet, out),
+            _ => log::debug!("message of type {kind} from {} ignored", meta.source),
+        }
+    }
+
+    /// Somebody answered a ping.
+    pub fn echo_reply(&mut self, address: Ipv4Addr, now: Now, out: &mut Actions) {
+        let core = &mut self.core;
+        let time = core.advance(now, out);
+        let Some(slot) = core.leases.address(u32::from(address)) else {
+            log::warn!("unexpected ICMP Echo Reply from {address}");
+            return;
+        };
+        match core.pending.take(slot) {
+            Some(Then::Offer(held)) => {
+                core.pending.recycle(held);
+                core.abandon(slot, time, "pinged before offer", out);
+            }
+            Some(Then::Release) => {
+                log::warn!("Possible release spoof - Not releasing address {address}");
+            }
+            None => log::warn!("ICMP Echo Reply for {address} arrived late or is spurious."),
+        }
+    }
+
+    /// Does what is due by now: leases and offers that end, pings that nobody answered.
+    pub fn tick(&mut self, now: Now, out: &mut Actions) {
+        let core = &mut self.core;
+        let time = core.advance(now, out);
+        while let Some((slot, then)) = core.pending.pop(now.mono) {
+            match then {
+                Then::Release => core.released(slot, time, out),
+                Then::Offer(held) => {
+                    log::info!(
+                        "DHCPOFFER on {} to {} via {}",
+                        Ipv4Addr::from(core.leases.get(slot).address),
+                        held.hw,
+                        core.via(held.relay, held.interface)
+                    );
+                    let reply = held.reply(&mut out.arena);
+                    out.replies.push(reply);
+                    core.pending.recycle(held);
+                }
+            }
+        }
+    }
+
+    /// When [`Engine::tick`] is to be called, in milliseconds of the monotonic clock; `None` if
+    /// nothing is due before the next packet. It may be early, never late.
+    pub fn next_tick(&self) -> Option<u64> {
+        let core = &self.core;
+        let lease = core.leases.next_end().map(|second| core.clock.mono(second));
+        [core.pending.next(), core.offers.next(), lease].into_iter().flatten().min()
+    }
+
+    /// What the firewall's tables must hold: addresses leased or offered, and those abandoned.
+    pub fn tables(&mut self, now: Now) -> (Vec<Ipv4Addr>, Vec<Ipv4Addr>) {
+        self.core.read_clock(now);
+        self.core.tables()
+    }
+
+    /// Appends up to `limit` records of the lease file to `out`, going on at `cursor` (0 at first).
+    /// Returns where to go on, `None` at the end. Leases may change meanwhile: what is journalled
+    /// during a snapshot must follow it.
+    pub fn snapshot_from(&self, cursor: u64, limit: usize, out: &mut Vec<u8>) -> Option<u64> {
+        self.core.snapshot_from(cursor, limit, out)
+    }
+
+    /// How many addresses were ever used.
+    pub fn len(&self) -> usize {
+        self.core.leases.len()
+    }
+
+    /// Whether no address was ever used.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Core {
+    fn bootp(&mut self, packet: &Packet<'_>) {
+        log::info!(
+            "BOOTREQUEST from {} via {}{}",
+            packet.client.hw,
+            self.via_of(packet),
+            if packet.message.has_cookie() { "" } else { " (non-rfc1048)" }
+        );
+        if !std::mem::replace(&mut self.bootp_said, true) {
+            log::warn!("BOOTP is not active yet: BOOTREQUESTs are not answered");
+        }
     }
 }

@@ -1,0 +1,131 @@
+//! What the configuration says about one client: its host, its classes, whether it is served.
+
+use super::core::Core;
+use super::packet::Packet;
+use crate::config::{Class, Config, Host, HostId, NetworkId, Settings, SubnetId};
+use crate::wire::code::option;
+use std::net::Ipv4Addr;
+
+/// A client's host on one network, and the address it has there if that is fixed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    pub(super) host: Option<HostId>,
+    pub(super) fixed: Option<(Ipv4Addr, SubnetId)>,
+}
+
+/// The scopes that have something to say to a client, the strongest first.
+#[derive(Clone, Copy)]
+pub(super) struct Scopes<'a> {
+    pub(super) host: Option<&'a Host>,
+    pub(super) user_class: Option<&'a Class>,
+    pub(super) vendor_class: Option<&'a Class>,
+    pub(super) subnet: &'a Settings,
+}
+
+impl<'a> Scopes<'a> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'a Settings> {
+        let host = self.host.map(|h| &h.settings);
+        let user = self.user_class.map(|c| &c.settings);
+        let vendor = self.vendor_class.map(|c| &c.settings);
+        [host, user, vendor, Some(self.subnet)].into_iter().flatten()
+    }
+
+    /// What the strongest scope says that says anything.
+    pub(super) fn first<T>(&self, says: impl Fn(&'a Settings) -> Option<T>) -> Option<T> {
+        self.iter().find_map(says)
+    }
+
+    pub(super) fn option(&self, code: u8) -> Option<&'a [u8]> {
+        self.first(|s| s.options.get(code))
+    }
+}
+
+impl Core {
+    /// The client's host on a network: one with an address there before one without any. A host
+    /// is known by client identifier, else by hardware (Q-23: with its type).
+    pub(super) fn known(&self, packet: &Packet<'_>, network: u32) -> Known {
+        let config = &*self.config;
+        if config.hosts.is_empty() {
+            return Known::default();
+        }
+        let by_id = packet.client.id.map_or(&[][..], |id| config.hosts_by_client_id(id));
+        let hw = &packet.client.hw;
+        let by_hw = match hw.is_empty() {
+            true => &[],
+            false => config.hosts_by_hardware(hw.htype(), hw.addr()),
+        };
+        let mut plain = None;
+        for &id in by_id.iter().chain(by_hw) {
+            let Some(host) = config.hosts.get(id) else { continue };
+            let fixed = host.fixed.iter().find_map(|address| {
+                let subnet = config.subnet_of(*address)?;
+                let here = config.subnets.get(subnet)?.network == network as NetworkId;
+                here.then_some((*address, subnet))
+            });
+            if fixed.is_some() {
+                return Known { host: Some(id), fixed };
+            }
+            if host.fixed.is_empty() && plain.is_none() {
+                plain = Some(id);
+            }
+        }
+        Known { host: plain, fixed: None }
+    }
+
+    /// Whether this host has this address as a fixed one on this network.
+    pub(super) fn has_fixed(&self, host: HostId, address: Ipv4Addr) -> bool {
+        self.config.hosts.get(host).is_some_and(|host| host.fixed.contains(&address))
+    }
+
+    /// The scopes of a client in a subnet.
+    pub(super) fn scopes<'a>(
+        config: &'a Config,
+        packet: &Packet<'_>,
+        host: Option<HostId>,
+        subnet: SubnetId,
+    ) -> Option<Scopes<'a>> {
+        let class = |classes: &'a [Class], code| {
+            if classes.is_empty() {
+                return None;
+            }
+            let value = packet.options.get(code)?;
+            classes.iter().find(|class| class.value == value)
+        };
+        Some(Scopes {
+            host: host.and_then(|id| config.hosts.get(id)),
+            user_class: class(&config.user_classes, option::USER_CLASS),
+            vendor_class: class(&config.vendor_classes, option::VENDOR_CLASS),
+            subnet: &config.subnets.get(subnet)?.settings,
+        })
+    }
+
+    /// Whether the client is served in a subnet; if not, the log says why.
+    pub(super) fn admits(
+        &self,
+        packet: &Packet<'_>,
+        known: Known,
+        subnet: SubnetId,
+        verb: &str,
+    ) -> bool {
+        let Some(scopes) = Core::scopes(&self.config, packet, known.host, subnet) else {
+            return false;
+        };
+        if let Some(host) = scopes.host {
+            if host.settings.booting == Some(false) {
+                log::info!("Declining to {verb} client {}", host.name);
+                return false;
+            }
+            return true;
+        }
+        if scopes.subnet.unknown_clients == Some(false) {
+            log::info!("Ignoring unknown client {}", packet.client.hw);
+            return false;
+        }
+        let denied = |class: Option<&Class>| class.and_then(|c| c.settings.booting) == Some(false);
+        if denied(scopes.user_class) || denied(scopes.vendor_class) {
+            log::debug!("Ignoring client {}: its class may not boot", packet.client.hw);
+            return false;
+        }
+        true
+    }
+}

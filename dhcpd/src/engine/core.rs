@@ -1,0 +1,439 @@
+//! What the engine knows, and the steps that every message's handling is made of: holding an
+//! offer, committing a lease, ending one, abandoning an address.
+//!
+//! These keep the invariant: while a lease lasts, its address is committed to nobody else. Who may
+//! have which address is decided by the callers (`discover`, `request`, `release`).
+
+use super::clock::Clock;
+use super::identity::{Client, Hw};
+use super::index::NONE;
+use super::leases::Leases;
+use super::offers::Offers;
+use super::packet::Packet;
+use super::pending::{Pending, Then};
+use super::pool::Pools;
+use super::{Actions, EngineOptions, Interface, Now, answer};
+use crate::config::{Config, NetworkId, Settings, SubnetId};
+use crate::lease::LeaseRecord;
+use pfhelper::Verb;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// `default-lease-time` where nothing says otherwise, in seconds.
+pub(super) const DEFAULT_LEASE_TIME: u32 = 43_200;
+/// `max-lease-time` where nothing says otherwise, in seconds.
+pub(super) const MAX_LEASE_TIME: u32 = 86_400;
+
+pub(super) struct Core {
+    pub(super) config: Arc<Config>,
+    pub(super) interfaces: Vec<Interface>,
+    pub(super) options: EngineOptions,
+    pub(super) clock: Clock,
+    pub(super) leases: Leases,
+    pub(super) pools: Pools,
+    pub(super) offers: Offers,
+    pub(super) pending: Pending,
+    /// Leases from the file for addresses that are in no range (any more), by address.
+    pub(super) quarantine: BTreeMap<u32, LeaseRecord>,
+    /// All addresses and identifiers that are ours, ascending.
+    pub(super) server_ids: Vec<Ipv4Addr>,
+    /// The address we have on each network, if any.
+    pub(super) network_addresses: Vec<Option<Ipv4Addr>>,
+    pub(super) scratch: answer::Scratch,
+    /// Whether the order of ended leases is still that of the file.
+    pub(super) unsorted: bool,
+    /// Declines a network that are still believed, and when that was counted.
+    pub(super) declines: Vec<Allowance>,
+    pub(super) ping_room: Seldom,
+    pub(super) bootp_said: bool,
+}
+
+impl Core {
+    pub(super) fn new(
+        config: Arc<Config>,
+        interfaces: Vec<Interface>,
+        options: EngineOptions,
+    ) -> Core {
+        let networks = config.networks.len();
+        let network_addresses = (0..networks)
+            .map(|id| interfaces.iter().find(|i| i.network == Some(id)).map(|i| i.address))
+            .collect();
+        let mut server_ids: Vec<Ipv4Addr> = interfaces
+            .iter()
+            .flat_map(|i| i.addresses.iter().copied().chain([i.address]))
+            .chain(configured_ids(&config))
+            .collect();
+        server_ids.sort_unstable();
+        server_ids.dedup();
+        let pools = Pools::new(&config);
+        if pools.fixed_count() > 0 {
+            log::info!(
+                "{} fixed addresses lie in ranges and are not given out dynamically",
+                pools.fixed_count()
+            );
+        }
+        Core {
+            leases: Leases::new(networks, options.seed),
+            pools,
+            offers: Offers::new(),
+            pending: Pending::new(options.max_pending),
+            clock: Clock::default(),
+            quarantine: BTreeMap::new(),
+            server_ids,
+            network_addresses,
+            scratch: answer::Scratch::default(),
+            unsorted: false,
+            declines: vec![Allowance::default(); networks],
+            ping_room: Seldom::default(),
+            bootp_said: false,
+            config,
+            interfaces,
+            options,
+        }
+    }
+
+    /// Engine time, after everything that was due by now.
+    pub(super) fn advance(&mut self, now: Now, out: &mut Actions) -> i64 {
+        let (time, step) = self.read_clock(now);
+        if let Some(step) = step {
+            self.clock_was_set(step);
+            out.rewrite = true;
+        }
+        if std::mem::take(&mut self.unsorted) {
+            self.leases.sort(self.config.networks.len());
+        }
+        while let Some(slot) = self.leases.pop_ended(time) {
+            self.ended(slot, out);
+        }
+        while let Some(offer) = self.offers.lapsed(now.mono) {
+            self.withdraw(offer, out);
+        }
+        time
+    }
+
+    pub(super) fn read_clock(&mut self, now: Now) -> (i64, Option<i64>) {
+        let first = self.clock.is_new();
+        let (time, step) = self.clock.read(now);
+        if first {
+            self.leases.start(time);
+        }
+        (time, step)
+    }
+
+    /// Leases of an earlier life end by the wall clock; ours by engine time, as their clients do.
+    fn clock_was_set(&mut self, step: i64) {
+        log::warn!("the clock was set by {step} s; leases given last as long as was said");
+        for slot in 0..self.leases.len() as u32 {
+            let lease = self.leases.get_mut(slot);
+            if lease.loaded && lease.is_running() {
+                let ends = lease.ends.saturating_sub(step);
+                lease.starts = lease.starts.saturating_sub(step);
+                self.leases.run(slot, ends);
+            }
+        }
+    }
+
+    /// A lease came to its end by itself.
+    fn ended(&mut self, slot: u32, out: &mut Actions) {
+        let lease = self.leases.get(slot);
+        if lease.offer == NONE {
+            if !lease.abandoned {
+                out.table(Verb::Released, lease.address);
+            }
+            self.leases.free(slot);
+        }
+    }
+
+    /// Takes an offer back.
+    pub(super) fn withdraw(&mut self, offer: u32, out: &mut Actions) {
+        let slot = self.offers.remove(offer);
+        let lease = self.leases.get_mut(slot);
+        lease.offer = NONE;
+        if !lease.is_running() {
+            out.table(Verb::Released, lease.address);
+            self.leases.free(slot);
+        }
+        if matches!(self.pending.get(slot), Some(Then::Offer(_))) {
+            self.drop_pending(slot);
+        }
+    }
+
+    /// Calls off what waits for a ping of this address.
+    pub(super) fn drop_pending(&mut self, slot: u32) {
+        if let Some(Then::Offer(held)) = self.pending.take(slot) {
+            self.pending.recycle(held);
+        }
+    }
+
+    /// Who had the address last, as the tables were told.
+    fn last_holder(&self, slot: u32) -> Hw {
+        let lease = self.leases.get(slot);
+        match lease.offer {
+            NONE => lease.hw,
+            offer => self.offers.get(offer).hw,
+        }
+    }
+
+    fn say_leased(&self, slot: u32, hw: &Hw, out: &mut Actions) {
+        let address = self.leases.get(slot).address;
+        out.table(Verb::Leased, address);
+        let last = self.last_holder(slot);
+        if last.is_empty() || last != *hw {
+            out.table(Verb::Changed, address);
+        }
+    }
+
+    /// Holds the address for a client; the committed lease is not touched.
+    pub(super) fn offer(&mut self, packet: &Packet<'_>, slot: u32, out: &mut Actions) {
+        self.say_leased(slot, &packet.client.hw, out);
+        let network = self.leases.get(slot).network;
+        let client = &packet.client;
+        if let Some(other) = self.offers.of(&self.leases.keys, network, client) {
+            if self.offers.get(other).slot == slot {
+                self.offers.renew(other, packet.now.mono);
+                self.leases.get_mut(slot).touched = touched(packet.now);
+                return;
+            }
+            self.withdraw(other, out);
+        }
+        // The same client may have been offered it under its hardware alone.
+        match self.leases.get(slot).offer {
+            NONE => {}
+            old => {
+                self.offers.remove(old);
+            }
+        }
+        let keys = &self.leases.keys;
+        let offer = self.offers.add(keys, network, client, slot, packet.now.mono);
+        self.leases.keep(slot);
+        let lease = self.leases.get_mut(slot);
+        lease.offer = offer;
+        lease.touched = touched(packet.now);
+    }
+
+    /// Gives the address to a client for so many seconds; the record is in `out`.
+    pub(super) fn commit(
+        &mut self,
+        packet: &Packet<'_>,
+        slot: u32,
+        seconds: u32,
+        out: &mut Actions,
+    ) {
+        self.say_leased(slot, &packet.client.hw, out);
+        let network = self.leases.get(slot).network;
+        match std::mem::replace(&mut self.leases.get_mut(slot).offer, NONE) {
+            NONE => {}
+            offer => {
+                self.offers.remove(offer);
+            }
+        }
+        if let Some(other) = self.offers.of(&self.leases.keys, network, &packet.client) {
+            self.withdraw(other, out);
+        }
+        self.leases.run(slot, packet.time.saturating_add(i64::from(seconds)));
+        let lease = self.leases.get_mut(slot);
+        lease.starts = packet.time;
+        lease.abandoned = false;
+        lease.dynamic_bootp = false;
+        lease.loaded = false;
+        lease.touched = touched(packet.now);
+        let (client_name, dns_name) = lease.names();
+        let said = packet.host_name();
+        if client_name != said {
+            let dns = dns_name.map(<[u8]>::to_vec);
+            lease.set_names(said, dns.as_deref());
+        }
+        let other = self.leases.bind(slot, &packet.client);
+        out.record(self.leases.get(slot), &self.clock);
+        if let Some(other) = other.filter(|other| self.leases.get(*other).is_held()) {
+            log::error!(
+                "client {} has duplicate leases on {}",
+                packet.client.hw,
+                self.network_name(network)
+            );
+            self.release(other, packet.time, out);
+        }
+    }
+
+    /// Ends a lease before its time.
+    pub(super) fn release(&mut self, slot: u32, time: i64, out: &mut Actions) {
+        let address = self.leases.get(slot).address;
+        out.table(Verb::Leased, address);
+        out.table(Verb::Released, address);
+        self.drop_pending(slot);
+        self.leases.stop(slot, time);
+        let lease = self.leases.get_mut(slot);
+        lease.loaded = false;
+        out.record(self.leases.get(slot), &self.clock);
+        match self.leases.get(slot).offer {
+            NONE => self.leases.free(slot),
+            offer => {
+                self.offers.remove(offer);
+                self.leases.get_mut(slot).offer = NONE;
+                self.leases.free(slot);
+            }
+        }
+    }
+
+    /// Keeps an address away from everybody: somebody unknown uses it.
+    pub(super) fn abandon(&mut self, slot: u32, time: i64, why: &str, out: &mut Actions) {
+        let lease = self.leases.get(slot);
+        let (address, subnet) = (lease.address, lease.subnet as SubnetId);
+        let default = self.config.subnets.get(subnet).and_then(|s| s.settings.default_lease_time);
+        let seconds = default.filter(|s| *s > 0).unwrap_or(DEFAULT_LEASE_TIME);
+        log::error!(
+            "Abandoning IP address {} for {seconds} seconds: {why}",
+            Ipv4Addr::from(address)
+        );
+        out.table(Verb::Leased, address);
+        out.table(Verb::Changed, address);
+        out.table(Verb::Abandoned, address);
+        self.drop_pending(slot);
+        match std::mem::replace(&mut self.leases.get_mut(slot).offer, NONE) {
+            NONE => {}
+            offer => {
+                self.offers.remove(offer);
+            }
+        }
+        self.leases.unbind(slot);
+        self.leases.run(slot, time.saturating_add(i64::from(seconds)));
+        let lease = self.leases.get_mut(slot);
+        lease.starts = time;
+        lease.abandoned = true;
+        lease.loaded = false;
+        lease.dynamic_bootp = false;
+        lease.set_names(None, None);
+        out.record(self.leases.get(slot), &self.clock);
+    }
+
+    /// An abandoned address is tried again; nothing is committed yet.
+    pub(super) fn reclaim(&mut self, slot: u32, time: i64, out: &mut Actions) {
+        out.table(Verb::Leased, self.leases.get(slot).address);
+        self.leases.stop(slot, time);
+        self.leases.get_mut(slot).abandoned = false;
+    }
+
+    /// Whether nobody but this client holds or was offered the address.
+    pub(super) fn is_open(&self, slot: u32, client: &Client<'_>) -> bool {
+        let lease = self.leases.get(slot);
+        let offered_to_other = lease.offer != NONE && {
+            let offer = self.offers.get(lease.offer);
+            !client.same(&offer.hw, offer.id.get())
+        };
+        let held_by_other = lease.is_held() && !client.same(&lease.hw, lease.id.get());
+        !offered_to_other && !held_by_other
+    }
+
+    /// The lease a client holds on a network.
+    pub(super) fn current(&self, network: u32, client: &Client<'_>) -> Option<u32> {
+        let held = |slot: &u32| self.leases.get(*slot).is_held();
+        let by_id = client.id.and_then(|id| self.leases.id(network, id)).filter(held);
+        if by_id.is_some() || client.hw.is_empty() {
+            return by_id;
+        }
+        let by_hw = self.leases.hw(network, &client.hw).filter(held);
+        if by_hw.is_some() || client.id.is_some() {
+            return by_hw;
+        }
+        self.leases.hw_of_id(network, &client.hw).filter(held)
+    }
+
+    /// Whether an identifier of a server is one of ours.
+    pub(super) fn is_ours(&self, server: Ipv4Addr) -> bool {
+        self.server_ids.binary_search(&server).is_ok()
+    }
+
+    pub(super) fn network_name(&self, network: u32) -> &str {
+        self.config.networks.get(network as NetworkId).map_or("", |n| &n.name)
+    }
+
+    /// How a packet came, as the log has it.
+    pub(super) fn via(&self, giaddr: Ipv4Addr, interface: usize) -> Via<'_> {
+        if giaddr.is_unspecified() {
+            Via::Interface(self.interfaces.get(interface).map_or("", |i| &i.name))
+        } else {
+            Via::Relay(giaddr)
+        }
+    }
+}
+
+/// Every server-identifier that the configuration makes us use.
+fn configured_ids(config: &Config) -> impl Iterator<Item = Ipv4Addr> {
+    use crate::wire::code::option::SERVER_IDENTIFIER;
+    let id = |s: &Settings| {
+        let value: [u8; 4] = s.options.get(SERVER_IDENTIFIER)?.try_into().ok()?;
+        Some(Ipv4Addr::from(value))
+    };
+    let subnets = config.subnets.iter().map(|s| &s.settings);
+    let hosts = config.hosts.iter().map(|h| &h.settings);
+    let classes = config.vendor_classes.iter().chain(&config.user_classes).map(|c| &c.settings);
+    subnets.chain(hosts).chain(classes).filter_map(id)
+}
+
+/// The second of an action, never 0.
+fn touched(now: Now) -> u32 {
+    (now.mono / 1000).saturating_add(1).min(u64::from(u32::MAX)) as u32
+}
+
+/// A relay agent's address, or an interface's name.
+pub(super) enum Via<'a> {
+    Relay(Ipv4Addr),
+    Interface(&'a str),
+}
+
+impl fmt::Display for Via<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Via::Relay(address) => address.fmt(f),
+            Via::Interface(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Something that is said at most once a minute, however often it happens.
+#[derive(Debug, Default)]
+pub(super) struct Seldom {
+    next: u64,
+    unsaid: u64,
+}
+
+impl Seldom {
+    /// How often it happened since it was said last, if it is to be said now.
+    pub(super) fn now(&mut self, now: u64) -> Option<u64> {
+        self.unsaid += 1;
+        if now < self.next {
+            return None;
+        }
+        self.next = now.saturating_add(60_000);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+/// So many of something at once, and then one every ten seconds.
+#[derive(Clone, Debug)]
+pub(super) struct Allowance {
+    left: u64,
+    counted: u64,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Allowance { left: Allowance::MOST, counted: 0 }
+    }
+}
+
+impl Allowance {
+    pub(super) const MOST: u64 = 32;
+    pub(super) const EVERY: u64 = 10_000;
+
+    pub(super) fn take(&mut self, now: u64) -> bool {
+        let more = now.saturating_sub(self.counted) / Allowance::EVERY;
+        self.counted += more * Allowance::EVERY;
+        self.left = self.left.saturating_add(more).min(Allowance::MOST);
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may
+    }
+}

@@ -1,0 +1,38 @@
+//! What leaves the engine beside replies: events for the firewall's tables and records for the
+//! journal.
+
+use super::Actions;
+use super::clock::Clock;
+use super::leases::Lease;
+use crate::lease::LeaseView;
+use crate::leasefile;
+use pfhelper::{Command, Verb};
+use std::net::Ipv4Addr;
+
+impl Actions {
+    pub(super) fn table(&mut self, verb: Verb, address: u32) {
+        self.tables.push(Command { verb, address: Ipv4Addr::from(address) });
+    }
+
+    /// Appends the lease as it is now.
+    pub(super) fn record(&mut self, lease: &Lease, clock: &Clock) {
+        leasefile::append_record(&mut self.journal, &view(lease, clock));
+        self.records += 1;
+    }
+}
+
+/// A lease as its record says it, in wall time.
+pub(super) fn view<'a>(lease: &'a Lease, clock: &Clock) -> LeaseView<'a> {
+    let (client_hostname, hostname) = lease.names();
+    LeaseView {
+        address: Ipv4Addr::from(lease.address),
+        starts: clock.wall(lease.starts),
+        ends: clock.wall(lease.ends),
+        hardware: Some((lease.hw.htype(), lease.hw.addr())).filter(|_| !lease.hw.is_empty()),
+        client_id: lease.id.get(),
+        dynamic_bootp: lease.dynamic_bootp,
+        abandoned: lease.abandoned,
+        client_hostname,
+        hostname,
+    }
+}

@@ -1,0 +1,304 @@
+//! The table of leases: one slot an address that was ever used, found by address, by client
+//! identifier and by hardware, and in order of who is to be given out next.
+//!
+//! A slot is in the wheel while its lease lasts, in its network's list of ended (or ended
+//! abandoned) leases when it may be given out, and in neither while it is offered only. Slots are
+//! never removed: there are at most as many as the ranges have addresses. Policy is not here.
+
+use super::identity::{Client, ClientId, Hw, Keys};
+use super::index::{Index, NONE};
+use super::lists::Lists;
+use super::wheel::{BUCKETS, Wheel};
+
+/// One address and who has or had it. Times are seconds of engine time.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) starts: i64,
+    /// 0 if it was never leased.
+    pub(super) ends: i64,
+    pub(super) id: ClientId,
+    /// What the client and the DNS call it: the length of the first, then both.
+    names: Option<Box<[u8]>>,
+    pub(super) address: u32,
+    pub(super) subnet: u32,
+    pub(super) network: u32,
+    /// The offer of this address, or [`NONE`].
+    pub(super) offer: u32,
+    /// Second of the monotonic clock, counted from 1, of the last offer or acknowledgement.
+    pub(super) touched: u32,
+    pub(super) hw: Hw,
+    pub(super) abandoned: bool,
+    pub(super) dynamic_bootp: bool,
+    /// Read from the file and not renewed since: its end is the wall clock's.
+    pub(super) loaded: bool,
+    /// In the wheel.
+    running: bool,
+}
+
+impl Lease {
+    /// Whether somebody holds it, or it is kept away from everybody.
+    pub(super) fn is_running(&self) -> bool {
+        self.running
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.running && !self.abandoned
+    }
+
+    /// What the client calls itself, and what the DNS calls the address.
+    pub(super) fn names(&self) -> (Option<&[u8]>, Option<&[u8]>) {
+        let some = |name| Some(name).filter(|name: &&[u8]| !name.is_empty());
+        match self.names.as_deref().and_then(<[u8]>::split_first) {
+            Some((len, both)) => {
+                let (client, dns) = both.split_at(usize::from(*len).min(both.len()));
+                (some(client), some(dns))
+            }
+            None => (None, None),
+        }
+    }
+
+    pub(super) fn set_names(&mut self, client: Option<&[u8]>, dns: Option<&[u8]>) {
+        let client = client.unwrap_or_default();
+        let client = &client[..client.len().min(255)];
+        let dns = dns.unwrap_or_default();
+        self.names = (client.len() + dns.len() > 0)
+            .then(|| [&[client.len() as u8], client, dns].concat().into());
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Leases {
+    slots: Vec<Lease>,
+    pub(super) keys: Keys,
+    by_address: Index,
+    /// By network and client identifier.
+    by_id: Index,
+    /// By network and hardware, of clients without an identifier.
+    by_hw: Index,
+    /// By network and hardware, of clients with one: the latest of them.
+    by_hw_of_id: Index,
+    lists: Lists,
+    wheel: Wheel,
+}
+
+impl Leases {
+    pub(super) fn new(networks: usize, seed: u64) -> Leases {
+        Leases {
+            slots: Vec::new(),
+            keys: Keys::new(seed),
+            by_address: Index::new(),
+            by_id: Index::new(),
+            by_hw: Index::new(),
+            by_hw_of_id: Index::new(),
+            lists: Lists::new(BUCKETS + 2 * networks as u32),
+            wheel: Wheel::new(0),
+        }
+    }
+
+    /// Says what time it is, before any lease runs.
+    pub(super) fn start(&mut self, now: i64) {
+        self.wheel = Wheel::new(now);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Lease> {
+        self.slots.iter()
+    }
+
+    pub(super) fn get(&self, slot: u32) -> &Lease {
+        &self.slots[slot as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> &mut Lease {
+        &mut self.slots[slot as usize]
+    }
+
+    pub(super) fn address(&self, address: u32) -> Option<u32> {
+        let hash = self.keys.address(address);
+        self.by_address.find(hash, |slot| self.get(slot).address == address)
+    }
+
+    /// The lease under this identifier, held or ended.
+    pub(super) fn id(&self, network: u32, id: &[u8]) -> Option<u32> {
+        self.by_id.find(self.keys.id(network, id), |slot| {
+            let lease = self.get(slot);
+            lease.network == network && lease.id.get() == Some(id)
+        })
+    }
+
+    /// The lease under this hardware without an identifier, held or ended.
+    pub(super) fn hw(&self, network: u32, hw: &Hw) -> Option<u32> {
+        self.by_hw.find(self.keys.hw(network, hw), |slot| {
+            let lease = self.get(slot);
+            lease.network == network && lease.hw == *hw
+        })
+    }
+
+    /// The latest lease under this hardware with some identifier, held or ended.
+    pub(super) fn hw_of_id(&self, network: u32, hw: &Hw) -> Option<u32> {
+        self.by_hw_of_id.find(self.keys.hw(network, hw), |slot| {
+            let lease = self.get(slot);
+            lease.network == network && lease.hw == *hw
+        })
+    }
+
+    /// Makes the slot of an address that has none. It is in no list.
+    pub(super) fn add(&mut self, address: u32, subnet: u32, network: u32) -> u32 {
+        let slot = self.slots.len() as u32;
+        self.slots.push(Lease {
+            starts: 0,
+            ends: 0,
+            id: ClientId::None,
+            names: None,
+            address,
+            subnet,
+            network,
+            offer: NONE,
+            touched: 0,
+            hw: Hw::default(),
+            abandoned: false,
+            dynamic_bootp: false,
+            loaded: false,
+            running: false,
+        });
+        self.lists.add_slot();
+        self.by_address.insert(self.keys.address(address), slot);
+        slot
+    }
+
+    /// Lets the lease run until `ends`.
+    pub(super) fn run(&mut self, slot: u32, ends: i64) {
+        let lease = &mut self.slots[slot as usize];
+        let earlier = ends < lease.ends;
+        lease.ends = ends;
+        if !lease.running || earlier {
+            lease.running = true;
+            self.wheel.insert(&mut self.lists, slot, ends);
+        }
+    }
+
+    /// Ends the lease at `ends`, which has come; it is in no list then.
+    pub(super) fn stop(&mut self, slot: u32, ends: i64) {
+        let lease = &mut self.slots[slot as usize];
+        lease.ends = ends;
+        lease.running = false;
+        self.lists.unlink(slot);
+    }
+
+    /// A slot whose lease has ended by now. It is in no list then.
+    pub(super) fn pop_ended(&mut self, now: i64) -> Option<u32> {
+        let Leases { slots, lists, wheel, .. } = self;
+        let slot = wheel.pop(lists, now, |slot| slots[slot as usize].ends)?;
+        slots[slot as usize].running = false;
+        Some(slot)
+    }
+
+    /// The next second at which a lease may end.
+    pub(super) fn next_end(&self) -> Option<i64> {
+        self.wheel.next()
+    }
+
+    /// Puts a slot that nobody holds behind all others to be given out.
+    pub(super) fn free(&mut self, slot: u32) {
+        let lease = &self.slots[slot as usize];
+        let list = free_list(lease.network, lease.abandoned);
+        self.lists.push_back(list, slot);
+    }
+
+    /// Takes a slot out of the order of those to be given out.
+    pub(super) fn keep(&mut self, slot: u32) {
+        if !self.slots[slot as usize].running {
+            self.lists.unlink(slot);
+        }
+    }
+
+    /// The slot to be given out next: who ended longest ago.
+    pub(super) fn oldest(&self, network: u32, abandoned: bool) -> Option<u32> {
+        self.lists.first(free_list(network, abandoned))
+    }
+
+    /// Orders what may be given out by end: once, when all are loaded.
+    pub(super) fn sort(&mut self, networks: usize) {
+        let Leases { slots, lists, .. } = self;
+        for network in 0..networks as u32 {
+            for abandoned in [false, true] {
+                lists.sort_by_key(free_list(network, abandoned), |slot| slots[slot as usize].ends);
+            }
+        }
+    }
+
+    /// Makes `client` who the lease belongs to. Returns another slot that exactly this client was
+    /// found by until now.
+    pub(super) fn bind(&mut self, slot: u32, client: &Client<'_>) -> Option<u32> {
+        let lease = self.get(slot);
+        if lease.hw == client.hw && lease.id.get() == client.id && self.is_found(slot) {
+            return None;
+        }
+        self.unbind(slot);
+        let network = self.get(slot).network;
+        let lease = self.get_mut(slot);
+        lease.hw = client.hw;
+        lease.id = ClientId::new(client.id);
+        let hw_key = self.keys.hw(network, &client.hw);
+        match client.id {
+            Some(id) => {
+                let key = self.keys.id(network, id);
+                let other = self.id(network, id);
+                replace(&mut self.by_id, key, other, slot);
+                if !client.hw.is_empty() {
+                    let latest = self.hw_of_id(network, &client.hw);
+                    replace(&mut self.by_hw_of_id, hw_key, latest, slot);
+                }
+                other
+            }
+            None if client.hw.is_empty() => None,
+            None => {
+                let other = self.hw(network, &client.hw);
+                replace(&mut self.by_hw, hw_key, other, slot);
+                other
+            }
+        }
+    }
+
+    /// Whether the lease is what its own client is found by.
+    pub(super) fn is_found(&self, slot: u32) -> bool {
+        let lease = self.get(slot);
+        let found = match lease.id.get() {
+            Some(id) => self.id(lease.network, id),
+            None => self.hw(lease.network, &lease.hw),
+        };
+        found == Some(slot)
+    }
+
+    /// Makes the lease nobody's.
+    pub(super) fn unbind(&mut self, slot: u32) {
+        let Leases { slots, keys, by_id, by_hw, by_hw_of_id, .. } = self;
+        let lease = &mut slots[slot as usize];
+        let hw_key = keys.hw(lease.network, &lease.hw);
+        match lease.id.get() {
+            Some(id) => {
+                by_id.remove(keys.id(lease.network, id), slot);
+                by_hw_of_id.remove(hw_key, slot);
+            }
+            None => {
+                by_hw.remove(hw_key, slot);
+            }
+        }
+        lease.hw = Hw::default();
+        lease.id = ClientId::None;
+    }
+}
+
+fn replace(index: &mut Index, key: u32, old: Option<u32>, new: u32) {
+    if let Some(old) = old {
+        index.remove(key, old);
+    }
+    index.insert(key, new);
+}
+
+fn free_list(network: u32, abandoned: bool) -> u32 {
+    BUCKETS + 2 * network + u32::from(abandoned)
+}

@@ -1,0 +1,139 @@
+//! Addresses offered and not yet requested. They are held apart from leases: an offer never
+//! changes what is committed, and what nobody requests lapses by itself.
+
+use super::identity::{Client, ClientId, Hw, Keys};
+use super::index::{Index, NONE};
+use super::lists::Lists;
+
+/// How long an offer is held, in milliseconds.
+pub(super) const HOLD: u64 = 120_000;
+
+#[derive(Debug)]
+pub(super) struct Offer {
+    /// The lease whose address is offered; [`NONE`] in an unused place.
+    pub(super) slot: u32,
+    network: u32,
+    key: u32,
+    /// When it lapses, in milliseconds of the monotonic clock.
+    until: u64,
+    pub(super) hw: Hw,
+    pub(super) id: ClientId,
+}
+
+/// All offers, by client and by age. At most one for a client and network.
+#[derive(Debug)]
+pub(super) struct Offers {
+    all: Vec<Offer>,
+    unused: Vec<u32>,
+    by_client: Index,
+    /// One list: by age, as all are held equally long.
+    ages: Lists,
+}
+
+impl Offers {
+    pub(super) fn new() -> Offers {
+        Offers { all: Vec::new(), unused: Vec::new(), by_client: Index::new(), ages: Lists::new(1) }
+    }
+
+    pub(super) fn get(&self, offer: u32) -> &Offer {
+        &self.all[offer as usize]
+    }
+
+    /// The offer this client has on this network.
+    pub(super) fn of(&self, keys: &Keys, network: u32, client: &Client<'_>) -> Option<u32> {
+        self.by_client.find(keys.client(network, client), |offer| {
+            let o = self.get(offer);
+            o.network == network && client.is(&o.hw, o.id.get())
+        })
+    }
+
+    /// Holds `slot` for a client that has no offer on this network.
+    pub(super) fn add(
+        &mut self,
+        keys: &Keys,
+        network: u32,
+        client: &Client<'_>,
+        slot: u32,
+        now: u64,
+    ) -> u32 {
+        let key = keys.client(network, client);
+        let offer = Offer {
+            slot,
+            network,
+            key,
+            until: now.saturating_add(HOLD),
+            hw: client.hw,
+            id: ClientId::new(client.id),
+        };
+        let place = match self.unused.pop() {
+            Some(place) => {
+                self.all[place as usize] = offer;
+                place
+            }
+            None => {
+                self.all.push(offer);
+                self.ages.add_slot();
+                self.all.len() as u32 - 1
+            }
+        };
+        self.by_client.insert(key, place);
+        self.ages.push_back(0, place);
+        place
+    }
+
+    /// Holds an offer for its whole time again.
+    pub(super) fn renew(&mut self, offer: u32, now: u64) {
+        self.all[offer as usize].until = now.saturating_add(HOLD);
+        self.ages.push_back(0, offer);
+    }
+
+    /// Forgets an offer and returns whose address it was.
+    pub(super) fn remove(&mut self, offer: u32) -> u32 {
+        let o = &mut self.all[offer as usize];
+        let slot = std::mem::replace(&mut o.slot, NONE);
+        o.id = ClientId::None;
+        let key = o.key;
+        self.by_client.remove(key, offer);
+        self.ages.unlink(offer);
+        self.unused.push(offer);
+        slot
+    }
+
+    /// The oldest offer, if it has lapsed.
+    pub(super) fn lapsed(&self, now: u64) -> Option<u32> {
+        self.ages.first(0).filter(|offer| self.get(*offer).until <= now)
+    }
+
+    /// When the next one lapses.
+    pub(super) fn next(&self) -> Option<u64> {
+        self.ages.first(0).map(|offer| self.get(offer).until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_offer_a_client_and_network_and_places_are_used_again() {
+        let keys = Keys::new(1);
+        let mut offers = Offers::new();
+        let a = Client { hw: Hw::new(1, &[1; 6]), id: Some(b"a") };
+        let b = Client { hw: Hw::new(1, &[1; 6]), id: None };
+        let first = offers.add(&keys, 0, &a, 10, 0);
+        let second = offers.add(&keys, 0, &b, 11, 1);
+        let third = offers.add(&keys, 1, &a, 12, 2);
+        assert_eq!(offers.of(&keys, 0, &a), Some(first));
+        assert_eq!(offers.of(&keys, 0, &b), Some(second));
+        assert_eq!(offers.of(&keys, 1, &a), Some(third));
+        assert_eq!(offers.of(&keys, 1, &b), None);
+        offers.renew(first, 3);
+        assert_eq!(offers.lapsed(HOLD), None);
+        assert_eq!(offers.lapsed(HOLD + 1), Some(second));
+        assert_eq!(offers.remove(second), 11);
+        assert_eq!(offers.of(&keys, 0, &b), None);
+        assert_eq!(offers.add(&keys, 0, &b, 13, 4), second);
+        assert_eq!(offers.next(), Some(HOLD + 2));
+        assert_eq!(offers.all.len(), 3);
+    }
+}

@@ -1,0 +1,80 @@
+//! One request with what every handler wants to know of it.
+
+use super::core::{Core, Via};
+use super::identity::Client;
+use super::{Meta, Now};
+use crate::wire::code::{FLAG_BROADCAST, option, relay};
+use crate::wire::message::Message;
+use crate::wire::options::{OptionTable, sub_option};
+use std::net::Ipv4Addr;
+
+pub(super) struct Packet<'a> {
+    pub(super) message: Message<'a>,
+    pub(super) options: &'a OptionTable,
+    pub(super) meta: &'a Meta,
+    pub(super) client: Client<'a>,
+    pub(super) now: Now,
+    /// Engine time, in seconds.
+    pub(super) time: i64,
+}
+
+impl<'a> Packet<'a> {
+    /// Option 50.
+    pub(super) fn requested(&self) -> Option<Ipv4Addr> {
+        self.options.ipv4(option::REQUESTED_ADDRESS)
+    }
+
+    pub(super) fn is_relayed(&self) -> bool {
+        !self.message.giaddr().is_unspecified()
+    }
+
+    pub(super) fn wants_broadcast(&self) -> bool {
+        self.message.flags() & FLAG_BROADCAST != 0
+    }
+
+    /// Option 12 as it is kept: without the zero byte that some clients end it with.
+    pub(super) fn host_name(&self) -> Option<&'a [u8]> {
+        let mut name = self.options.get(option::HOST_NAME)?;
+        while let [rest @ .., 0] = name {
+            name = rest;
+        }
+        Some(&name[..name.len().min(255)]).filter(|name| !name.is_empty())
+    }
+
+    /// The address whose subnet the client is on, if a relay agent says so: its own, unless it
+    /// names another link (RFC 3527).
+    fn link(&self) -> Option<Ipv4Addr> {
+        if !self.is_relayed() {
+            return None;
+        }
+        let selected = (self.options.get(option::RELAY_AGENT))
+            .and_then(|value| sub_option(value, relay::LINK_SELECTION))
+            .and_then(|value| <[u8; 4]>::try_from(value).ok());
+        Some(selected.map_or(self.message.giaddr(), Ipv4Addr::from))
+    }
+}
+
+impl Core {
+    /// The network a request comes from: the relay agent's, else the receiving interface's.
+    pub(super) fn origin(&self, packet: &Packet<'_>) -> Option<u32> {
+        let network = match packet.link() {
+            Some(link) => self.config.subnets.get(self.config.subnet_of(link)?)?.network,
+            None => self.interfaces.get(packet.meta.interface)?.network?,
+        };
+        (network < self.config.networks.len()).then_some(network as u32)
+    }
+
+    pub(super) fn via_of(&self, packet: &Packet<'_>) -> Via<'_> {
+        self.via(packet.message.giaddr(), packet.meta.interface)
+    }
+
+    /// Whether the server that the client speaks to, if it names one, is us.
+    pub(super) fn is_for_us(&self, packet: &Packet<'_>) -> bool {
+        match packet.options.get(option::SERVER_IDENTIFIER) {
+            None => true,
+            Some(_) => {
+                packet.options.ipv4(option::SERVER_IDENTIFIER).is_some_and(|id| self.is_ours(id))
+            }
+        }
+    }
+}

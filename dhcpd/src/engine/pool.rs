@@ -1,0 +1,165 @@
+//! Which addresses are given out dynamically, and which of them were never used.
+//!
+//! Nothing is kept for an address that nobody had: a cursor a network goes up its ranges.
+
+use crate::config::Config;
+use std::collections::BTreeMap;
+
+/// Consecutive addresses of one range, as far as no range declared earlier has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) low: u32,
+    pub(super) high: u32,
+    pub(super) subnet: u32,
+    pub(super) network: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Pools {
+    /// Ascending, apart from each other.
+    spans: Vec<Span>,
+    /// Fixed addresses inside of ranges, ascending: they belong to their hosts.
+    fixed: Vec<u32>,
+    cursors: Vec<Cursor>,
+}
+
+/// Where a network's never-used addresses begin.
+#[derive(Debug, Default)]
+struct Cursor {
+    /// Low and high ends, in order of declaration.
+    ranges: Vec<(u32, u32)>,
+    range: usize,
+    /// How far into that range.
+    offset: u32,
+}
+
+impl Pools {
+    pub(super) fn new(config: &Config) -> Pools {
+        let mut taken: BTreeMap<u32, Span> = BTreeMap::new();
+        let mut cursors = Vec::new();
+        for (network_id, network) in config.networks.iter().enumerate() {
+            let mut cursor = Cursor::default();
+            for &subnet_id in &network.subnets {
+                let Some(subnet) = config.subnets.get(subnet_id) else { continue };
+                for range in &subnet.ranges {
+                    let (low, high) = (u32::from(range.low), u32::from(range.high));
+                    if low > high {
+                        continue;
+                    }
+                    cursor.ranges.push((low, high));
+                    let span =
+                        Span { low, high, subnet: subnet_id as u32, network: network_id as u32 };
+                    add(&mut taken, span);
+                }
+            }
+            cursors.push(cursor);
+        }
+        let mut pools = Pools { spans: taken.into_values().collect(), fixed: Vec::new(), cursors };
+        let mut fixed: Vec<u32> = (config.hosts.iter())
+            .flat_map(|host| &host.fixed)
+            .map(|address| u32::from(*address))
+            .filter(|address| pools.in_range(*address).is_some())
+            .collect();
+        fixed.sort_unstable();
+        fixed.dedup();
+        pools.fixed = fixed;
+        pools
+    }
+
+    /// The span of an address that may be leased.
+    pub(super) fn find(&self, address: u32) -> Option<&Span> {
+        self.in_range(address).filter(|_| !self.is_fixed(address))
+    }
+
+    /// Whether a host has this address of a range for itself.
+    pub(super) fn is_fixed(&self, address: u32) -> bool {
+        !self.fixed.is_empty() && self.fixed.binary_search(&address).is_ok()
+    }
+
+    /// How many addresses of ranges are some host's own.
+    pub(super) fn fixed_count(&self) -> usize {
+        self.fixed.len()
+    }
+
+    /// The lowest address of a network, by order of ranges, that was never used. It stays the
+    /// lowest until `used` says otherwise.
+    pub(super) fn fresh(&mut self, network: u32, used: impl Fn(u32) -> bool) -> Option<u32> {
+        loop {
+            let cursor = self.cursors.get(network as usize)?;
+            let &(low, high) = cursor.ranges.get(cursor.range)?;
+            let address = low + cursor.offset;
+            let free =
+                !used(address) && self.find(address).is_some_and(|span| span.network == network);
+            if free {
+                return Some(address);
+            }
+            let cursor = self.cursors.get_mut(network as usize)?;
+            if address == high {
+                cursor.range += 1;
+                cursor.offset = 0;
+            } else {
+                cursor.offset += 1;
+            }
+        }
+    }
+
+    fn in_range(&self, address: u32) -> Option<&Span> {
+        let after = self.spans.partition_point(|span| span.low <= address);
+        self.spans.get(after.checked_sub(1)?).filter(|span| address <= span.high)
+    }
+}
+
+/// Adds what of `span` is not taken yet.
+fn add(taken: &mut BTreeMap<u32, Span>, span: Span) {
+    let mut low = span.low;
+    let before = taken.range(..=low).next_back().map(|(_, s)| s.high);
+    if let Some(high) = before.filter(|high| *high >= low) {
+        match high.checked_add(1) {
+            Some(next) => low = next,
+            None => return,
+        }
+    }
+    while low <= span.high {
+        let next = taken.range(low..=span.high).next().map(|(_, s)| (s.low, s.high));
+        let Some((next_low, next_high)) = next else {
+            taken.insert(low, Span { low, ..span });
+            return;
+        };
+        if low < next_low {
+            taken.insert(low, Span { low, high: next_low - 1, ..span });
+        }
+        match next_high.checked_add(1) {
+            Some(next) => low = next,
+            None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However ranges overlap, every address belongs to the first that has it.
+        #[test]
+        fn the_first_declared_wins(
+            ranges in prop::collection::vec((0u32..60, 0u32..60), 1..10),
+            top in any::<bool>(),
+        ) {
+            let base = if top { u32::MAX - 59 } else { 0 };
+            let mut taken = BTreeMap::new();
+            for (subnet, (a, b)) in ranges.iter().enumerate() {
+                let (low, high) = (base + a.min(b), base + a.max(b));
+                add(&mut taken, Span { low, high, subnet: subnet as u32, network: 0 });
+            }
+            let spans: Vec<Span> = taken.into_values().collect();
+            let pools = Pools { spans, fixed: Vec::new(), cursors: Vec::new() };
+            for n in 0..60 {
+                let want = ranges.iter().position(|(a, b)| (a.min(b)..=a.max(b)).contains(&&n));
+                let found = pools.find(base + n).map(|span| span.subnet as usize);
+                prop_assert_eq!(found, want);
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! RELEASE and DECLINE: how an address is given back, and by whom (Q-15: only by who has it).
+
+use super::Actions;
+use super::core::Core;
+use super::index::NONE;
+use super::packet::Packet;
+use super::pending::Then;
+use std::net::Ipv4Addr;
+
+impl Core {
+    pub(super) fn release_asked(&mut self, packet: &Packet<'_>, out: &mut Actions) {
+        let address = packet.message.ciaddr();
+        let hw = packet.client.hw;
+        let slot = self.own_lease(packet, address).filter(|_| self.is_for_us(packet));
+        let Some(slot) = slot else {
+            log::info!(
+                "DHCPRELEASE of {address} from {hw} via {} (not found)",
+                self.via_of(packet)
+            );
+            return;
+        };
+        if self.pending.get(slot).is_some() {
+            log::info!(
+                "DHCPRELEASE of {address} from {hw} via {} ignored (release already pending)",
+                self.via_of(packet)
+            );
+            return;
+        }
+        if !self.leases.get(slot).is_held() {
+            log::info!(
+                "DHCPRELEASE of {address} from {hw} via {} for nonexistent lease",
+                self.via_of(packet)
+            );
+            return;
+        }
+        log::info!("DHCPRELEASE of {address} from {hw} via {} (found)", self.via_of(packet));
+        // Who still answers has not left: then somebody else sent this.
+        let begun = self.options.ping_wait.is_some_and(|wait| {
+            let due = packet.now.mono.saturating_add(u64::from(wait));
+            self.pending.begin(slot, due, Then::Release)
+        });
+        if begun {
+            out.pings.push(address);
+        } else {
+            self.released(slot, packet.time, out);
+        }
+    }
+
+    /// Nobody objected to a release.
+    pub(super) fn released(&mut self, slot: u32, time: i64, out: &mut Actions) {
+        let lease = self.leases.get(slot);
+        if lease.is_held() {
+            log::info!("Released lease for IP address {}", Ipv4Addr::from(lease.address));
+            self.release(slot, time, out);
+        }
+    }
+
+    pub(super) fn decline(&mut self, packet: &Packet<'_>, out: &mut Actions) {
+        let Some(address) = packet.requested() else { return };
+        let hw = packet.client.hw;
+        log::info!("DHCPDECLINE on {address} from {hw} via {}", self.via_of(packet));
+        if !self.is_for_us(packet) {
+            return;
+        }
+        let Some(slot) =
+            self.own_lease(packet, address).filter(|_| self.has_or_awaits(packet, address))
+        else {
+            log::debug!("DHCPDECLINE on {address} ignored: not leased to {hw}");
+            return;
+        };
+        if self.pending.get(slot).is_some() {
+            return;
+        }
+        let network = self.leases.get(slot).network as usize;
+        let allowed = self.declines.get_mut(network).is_some_and(|a| a.take(packet.now.mono));
+        if !allowed {
+            log::warn!(
+                "DHCPDECLINE on {address} ignored: too many on {}",
+                self.network_name(network as u32)
+            );
+            return;
+        }
+        self.abandon(slot, packet.time, "declined.", out);
+    }
+
+    /// The slot of an address, if its last committed holder, or who it is offered to, is exactly
+    /// this client.
+    fn own_lease(&self, packet: &Packet<'_>, address: Ipv4Addr) -> Option<u32> {
+        let slot = self.leases.address(u32::from(address))?;
+        let lease = self.leases.get(slot);
+        let owns = packet.client.owns(&lease.hw, lease.id.get());
+        (owns || self.is_offered(packet, slot)).then_some(slot)
+    }
+
+    fn is_offered(&self, packet: &Packet<'_>, slot: u32) -> bool {
+        match self.leases.get(slot).offer {
+            NONE => false,
+            offer => {
+                let offer = self.offers.get(offer);
+                packet.client.owns(&offer.hw, offer.id.get())
+            }
+        }
+    }
+
+    fn has_or_awaits(&self, packet: &Packet<'_>, address: Ipv4Addr) -> bool {
+        self.leases
+            .address(u32::from(address))
+            .is_some_and(|slot| self.leases.get(slot).is_held() || self.is_offered(packet, slot))
+    }
+}

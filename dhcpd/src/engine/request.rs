@@ -1,0 +1,184 @@
+//! REQUEST in its four client states (RFC 2131 section 4.3.2): SELECTING, INIT-REBOOT, RENEWING and
+//! REBINDING; what is acknowledged, what refused, and what not answered at all.
+
+use super::Actions;
+use super::access::Known;
+use super::answer::Grant;
+use super::core::Core;
+use super::index::NONE;
+use super::packet::Packet;
+use super::pending::Then;
+use crate::config::{NetworkId, SubnetId};
+use crate::wire::code::message;
+use std::net::Ipv4Addr;
+
+/// What is decided about a request for an address of a pool.
+enum Verdict {
+    Acknowledge(u32),
+    Refuse(&'static str),
+}
+
+impl Core {
+    pub(super) fn request(&mut self, packet: &Packet<'_>, out: &mut Actions) {
+        let ciaddr = packet.message.ciaddr();
+        let asked = packet.requested();
+        let address = asked.unwrap_or(ciaddr);
+        log::info!(
+            "DHCPREQUEST for {address} from {} via {}",
+            packet.client.hw,
+            self.via_of(packet)
+        );
+        let origin = self.origin(packet);
+        if !self.is_for_us(packet) {
+            // it took another server's offer, and ours is free again.
+            self.withdraw_from(packet, origin, out);
+            return;
+        }
+        if address.is_unspecified() {
+            return;
+        }
+        let subnet = self.config.subnet_of(address);
+        let network = subnet.and_then(|s| self.config.subnets.get(s)).map(|s| s.network as u32);
+        let must_be_here = (!ciaddr.is_unspecified() && packet.is_relayed())
+            || (asked.is_some() && ciaddr.is_unspecified());
+        if origin.is_none() || must_be_here {
+            // Whoever has no authority over the network in question is silent.
+            let judge = origin.or(network);
+            if origin.is_none() || network != origin {
+                if judge.is_some_and(|n| self.is_authoritative(n)) {
+                    self.refuse(packet, address, "address is not on this network", subnet, out);
+                }
+                return;
+            }
+        }
+        let (Some(subnet), Some(network)) = (subnet, network) else { return };
+
+        let known = self.known(packet, network);
+        if known.fixed.is_some() {
+            self.request_fixed(packet, known, address, subnet, out);
+            return;
+        }
+        let Some(span) = self.pools.find(u32::from(address)).copied() else {
+            // Somebody else's for good; any other address outside the ranges may be anything.
+            if self.pools.is_fixed(u32::from(address)) && self.is_authoritative(network) {
+                self.refuse(packet, address, "address is reserved", Some(subnet), out);
+            }
+            return;
+        };
+        match self.judge(packet, span.network, u32::from(address)) {
+            Some(Verdict::Refuse(why)) => self.refuse(packet, address, why, Some(subnet), out),
+            Some(Verdict::Acknowledge(slot)) => {
+                self.acknowledge(packet, known, slot, span.subnet, out);
+            }
+            None if self.admits(packet, known, span.subnet as SubnetId, "renew") => {
+                let slot = self.leases.add(u32::from(address), span.subnet, span.network);
+                self.acknowledge(packet, known, slot, span.subnet, out);
+            }
+            None => {}
+        }
+    }
+
+    /// Whether the client may have the address. `None`: yes, and it was never used.
+    fn judge(&self, packet: &Packet<'_>, network: u32, address: u32) -> Option<Verdict> {
+        let client = &packet.client;
+        let slot = self.leases.address(address);
+        if let Some(slot) = slot {
+            let lease = self.leases.get(slot);
+            if !self.is_open(slot, client) {
+                return Some(Verdict::Refuse("address is not available"));
+            }
+            // Held by or offered to this very client.
+            if lease.is_held() || lease.offer != NONE {
+                return Some(Verdict::Acknowledge(slot));
+            }
+        }
+        if self.current(network, client).is_some_and(|current| Some(current) != slot) {
+            return Some(Verdict::Refuse("client holds another address"));
+        }
+        slot.map(Verdict::Acknowledge)
+    }
+
+    fn acknowledge(
+        &mut self,
+        packet: &Packet<'_>,
+        known: Known,
+        slot: u32,
+        subnet: u32,
+        out: &mut Actions,
+    ) {
+        let subnet = subnet as SubnetId;
+        let address = Ipv4Addr::from(self.leases.get(slot).address);
+        match self.pending.get(slot) {
+            Some(Then::Offer(_)) => {
+                log::info!("already acking lease {address}");
+                return;
+            }
+            Some(Then::Release) => self.drop_pending(slot),
+            None => {}
+        }
+        if !self.admits(packet, known, subnet, "renew") {
+            return;
+        }
+        if self.leases.get(slot).abandoned {
+            log::error!("Reclaiming REQUESTed abandoned IP address {address}.");
+        }
+        let seconds = self.lease_time(packet, known.host, subnet);
+        self.commit(packet, slot, seconds, out);
+        let seconds = Some(seconds);
+        let grant = Grant { kind: message::ACK, address, subnet, host: known.host, seconds };
+        if let Some(mut reply) = self.answer(packet, &grant, &mut out.arena) {
+            log::info!("DHCPACK on {address} to {} via {}", packet.client.hw, self.via_of(packet));
+            reply.durable = true;
+            out.replies.push(reply);
+        }
+    }
+
+    fn request_fixed(
+        &mut self,
+        packet: &Packet<'_>,
+        known: Known,
+        address: Ipv4Addr,
+        subnet: SubnetId,
+        out: &mut Actions,
+    ) {
+        if !known.host.is_some_and(|host| self.has_fixed(host, address)) {
+            self.refuse(packet, address, "requested address is incorrect", Some(subnet), out);
+            return;
+        }
+        if !self.admits(packet, known, subnet, "renew") {
+            return;
+        }
+        let seconds = Some(self.lease_time(packet, known.host, subnet));
+        let grant = Grant { kind: message::ACK, address, subnet, host: known.host, seconds };
+        if let Some(reply) = self.answer(packet, &grant, &mut out.arena) {
+            log::info!("DHCPACK on {address} to {} via {}", packet.client.hw, self.via_of(packet));
+            out.replies.push(reply);
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        packet: &Packet<'_>,
+        address: Ipv4Addr,
+        why: &str,
+        subnet: Option<SubnetId>,
+        out: &mut Actions,
+    ) {
+        log::info!("DHCPNAK on {address} to {} via {}", packet.client.hw, self.via_of(packet));
+        log::debug!("DHCPNAK on {address}: {why}");
+        let reply = self.nak(packet, why, subnet, &mut out.arena);
+        out.replies.push(reply);
+    }
+
+    /// The client will not take what we offered it.
+    fn withdraw_from(&mut self, packet: &Packet<'_>, origin: Option<u32>, out: &mut Actions) {
+        let Some(network) = origin else { return };
+        if let Some(offer) = self.offers.of(&self.leases.keys, network, &packet.client) {
+            self.withdraw(offer, out);
+        }
+    }
+
+    pub(super) fn is_authoritative(&self, network: u32) -> bool {
+        self.config.networks.get(network as NetworkId).is_some_and(|n| n.authoritative)
+    }
+}
