@@ -172,6 +172,9 @@ fn a_name_without_its_descriptor() {
         refused!(channel, Error::MissingFd);
         put(&socket, &record(1, 0, NAME), &[]);
         refused!(channel, Error::MissingFd);
+        // A message that could do without, but did not set out so.
+        put(&socket, &record(2, 1, NAME), &[]);
+        refused!(channel, Error::MissingFd);
     });
 }
 

@@ -169,6 +169,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_taken_is_sent_and_nothing_twice() {
+        let record = [&header(5)[..], b"hello"].concat();
+        for sent in 0..=record.len() {
+            let (a, mut b) = UnixStream::pair().unwrap();
+            send(a.as_fd(), &record[..HEADER], &record[HEADER..], sent).unwrap();
+            drop(a);
+            let mut rest = Vec::new();
+            b.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest, record[sent..]);
+        }
+    }
+
+    #[test]
     fn a_record_too_large_for_the_queue_is_sent_whole() {
         let (a, mut b) = UnixStream::pair().unwrap();
         a.set_nonblocking(true).unwrap();
