@@ -1,0 +1,131 @@
+//! The UDP socket on the server's port: what relay agents and renewing clients send to us alone,
+//! from every interface, and the replies that the system routes.
+//!
+//! Opening is the parent's; the server works on the descriptor.
+
+use crate::batch::{self, Inbox};
+use crate::socket::{Error, Sent, grow_queues};
+use crate::wire::SERVER_PORT;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+#[cfg(target_os = "linux")]
+#[path = "udp_linux.rs"]
+mod system;
+#[cfg(not(target_os = "linux"))]
+#[path = "udp_bsd.rs"]
+mod system;
+
+/// What the socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// What came to us alone; the rest is read from the links.
+    Unicast,
+    /// Everything: no link is read (`-u`).
+    All,
+}
+
+/// A message that came in. Ports are in host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// The system's index of the interface it came by.
+    pub interface: u32,
+    /// IP source.
+    pub source: Ipv4Addr,
+    /// UDP source port.
+    pub source_port: u16,
+    /// IP destination.
+    pub dest: Ipv4Addr,
+    /// The message.
+    pub payload: &'a [u8],
+}
+
+/// A reply that the system routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing<'a> {
+    /// The system's index of the interface it must leave by, if any. BSD systems route anyway.
+    pub interface: Option<u32>,
+    /// IP source, one of ours; unspecified leaves the choice to the system.
+    pub source: Ipv4Addr,
+    /// IP destination.
+    pub dest: Ipv4Addr,
+    /// UDP destination port, in host order.
+    pub dest_port: u16,
+    /// The message.
+    pub payload: &'a [u8],
+}
+
+/// Opens the server's port at an address, unspecified for all.
+///
+/// # Errors
+/// Not root, not an address of ours, or the port is taken.
+pub fn open(address: Ipv4Addr, accept: Accept) -> Result<OwnedFd, Error> {
+    let address = SocketAddrV4::new(address, SERVER_PORT);
+    let failed = |what: &str| {
+        let tried = format!("{what} {address}");
+        move |error: io::Error| Error::new(tried, error)
+    };
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
+        .map_err(failed("open UDP socket for"))?;
+    system::prepare(&socket, accept).map_err(failed("set up UDP socket for"))?;
+    socket.set_reuse_address(true).map_err(failed("share"))?;
+    socket.set_broadcast(true).map_err(failed("allow broadcasts from"))?;
+    grow_queues(socket.as_fd());
+    socket.bind(&address.into()).map_err(failed("bind UDP socket to"))?;
+    Ok(socket.into())
+}
+
+/// The server's port.
+pub struct Udp {
+    fd: OwnedFd,
+    accept: Accept,
+    inbox: Inbox,
+}
+
+impl Udp {
+    /// Takes a descriptor from [`open`], and what was said there.
+    pub fn from_fd(fd: OwnedFd, accept: Accept) -> Udp {
+        Udp { fd, accept, inbox: Inbox::new() }
+    }
+
+    /// Shows each message that waits, at most 64, to `each`. Returns how many there were: 64 means
+    /// that there may be more. Never waits.
+    ///
+    /// # Errors
+    /// What the system says; an earlier message's fate among it, so that the next call may succeed.
+    pub fn receive(&mut self, mut each: impl FnMut(&Received<'_>)) -> Result<usize, Error> {
+        let accept = self.accept;
+        let received = self.inbox.receive(self.fd.as_fd(), |message| {
+            let (interface, dest) = system::arrival(message.control);
+            if system::is_wanted(accept, dest) {
+                each(&Received {
+                    interface,
+                    source: *message.source.ip(),
+                    source_port: message.source.port(),
+                    dest,
+                    payload: message.bytes,
+                });
+            }
+        });
+        received.map_err(|error| Error::new("receive from the UDP socket", error))
+    }
+
+    /// Sends all messages, 64 at a time. Never waits.
+    pub fn send<'a>(&mut self, messages: impl IntoIterator<Item = Outgoing<'a>>) -> Sent {
+        let messages = messages.into_iter().map(|message| batch::Outgoing {
+            header: [],
+            payload: message.payload,
+            dest: Some(SocketAddrV4::new(message.dest, message.dest_port)),
+            control: system::departure(message.interface, message.source),
+        });
+        batch::send(self.fd.as_fd(), messages, || "send by the UDP socket".to_owned())
+    }
+}
+
+impl AsFd for Udp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
