@@ -5,8 +5,9 @@
 
 mod lookup;
 
-pub use lookup::Lookup;
+pub use lookup::{Lookup, MAX_HARDWARE};
 
+use crate::conf::Diagnostic;
 use ipnetwork::Ipv4Network;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -44,8 +45,18 @@ pub struct Config {
     pub user_classes: Vec<Class>,
     /// What the outermost scope says, built-in defaults below it.
     pub root: Settings,
+    /// What [`Config::not_active_yet`] says.
+    pub inactive: Vec<Diagnostic>,
     /// Finds the above by what a packet says; made by [`Config::build_lookup`].
     pub lookup: Lookup,
+}
+
+impl Config {
+    /// Every statement that asks for something this version does not do, and what it does
+    /// instead. For the log, at start, and for `-n`; `conf::load`'s warnings do not have them.
+    pub fn not_active_yet(&self) -> &[Diagnostic] {
+        &self.inactive
+    }
 }
 
 /// Subnets on one wire; one address pool.
@@ -157,9 +168,88 @@ pub struct Settings {
     pub options: Options,
 }
 
-/// Options by code, each value encoded as it goes on the wire.
+impl Settings {
+    /// What holds where nothing is said: OpenBSD's defaults.
+    pub fn built_in() -> Settings {
+        Settings {
+            default_lease_time: Some(43_200),
+            max_lease_time: Some(86_400),
+            min_lease_time: None,
+            dynamic_bootp_lease_length: Some(0),
+            dynamic_bootp_lease_cutoff: Some(i32::MAX.into()),
+            unknown_clients: Some(true),
+            bootp: Some(true),
+            booting: Some(true),
+            dynamic_bootp: Some(false),
+            authoritative: Some(true),
+            get_lease_hostnames: Some(false),
+            use_host_decl_names: Some(false),
+            use_lease_addr_for_default_route: Some(false),
+            always_reply_rfc1048: Some(false),
+            echo_client_id: Some(true),
+            filename: None,
+            server_name: None,
+            next_server: None,
+            options: Options::default(),
+        }
+    }
+
+    /// Takes over everything that `inner` says.
+    pub fn overlay(&mut self, inner: &Settings) {
+        // Taken apart, so that a field added later is not forgotten here.
+        let Settings {
+            default_lease_time,
+            max_lease_time,
+            min_lease_time,
+            dynamic_bootp_lease_length,
+            dynamic_bootp_lease_cutoff,
+            unknown_clients,
+            bootp,
+            booting,
+            dynamic_bootp,
+            authoritative,
+            get_lease_hostnames,
+            use_host_decl_names,
+            use_lease_addr_for_default_route,
+            always_reply_rfc1048,
+            echo_client_id,
+            filename,
+            server_name,
+            next_server,
+            options,
+        } = inner;
+        take_over(&mut self.default_lease_time, default_lease_time);
+        take_over(&mut self.max_lease_time, max_lease_time);
+        take_over(&mut self.min_lease_time, min_lease_time);
+        take_over(&mut self.dynamic_bootp_lease_length, dynamic_bootp_lease_length);
+        take_over(&mut self.dynamic_bootp_lease_cutoff, dynamic_bootp_lease_cutoff);
+        take_over(&mut self.unknown_clients, unknown_clients);
+        take_over(&mut self.bootp, bootp);
+        take_over(&mut self.booting, booting);
+        take_over(&mut self.dynamic_bootp, dynamic_bootp);
+        take_over(&mut self.authoritative, authoritative);
+        take_over(&mut self.get_lease_hostnames, get_lease_hostnames);
+        take_over(&mut self.use_host_decl_names, use_host_decl_names);
+        take_over(&mut self.use_lease_addr_for_default_route, use_lease_addr_for_default_route);
+        take_over(&mut self.always_reply_rfc1048, always_reply_rfc1048);
+        take_over(&mut self.echo_client_id, echo_client_id);
+        take_over(&mut self.filename, filename);
+        take_over(&mut self.server_name, server_name);
+        take_over(&mut self.next_server, next_server);
+        self.options.overlay(options);
+    }
+}
+
+fn take_over<T: Clone>(outer: &mut Option<T>, inner: &Option<T>) {
+    if inner.is_some() {
+        outer.clone_from(inner);
+    }
+}
+
+/// Options by code, each value encoded as it goes on the wire. Values are shared by the scopes
+/// that inherit them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options(Vec<(u8, Box<[u8]>)>);
+pub struct Options(Vec<(u8, Arc<[u8]>)>);
 
 impl Options {
     /// The value of an option, if set.
@@ -173,6 +263,16 @@ impl Options {
         match self.0.binary_search_by_key(&code, |(c, _)| *c) {
             Ok(at) => self.0[at].1 = value.into(),
             Err(at) => self.0.insert(at, (code, value.into())),
+        }
+    }
+
+    /// Sets every option that `inner` sets.
+    pub fn overlay(&mut self, inner: &Options) {
+        for (code, value) in &inner.0 {
+            match self.0.binary_search_by_key(code, |(c, _)| *c) {
+                Ok(at) => self.0[at].1 = value.clone(),
+                Err(at) => self.0.insert(at, (*code, value.clone())),
+            }
         }
     }
 

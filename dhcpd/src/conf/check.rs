@@ -1,0 +1,136 @@
+//! What can only be seen once everything is read: subnets and ranges that overlap, fixed
+//! addresses that no subnet has or that lie in a range.
+
+use super::diagnostic::Severity;
+use crate::config::{Config, SubnetId};
+use std::net::Ipv4Addr;
+
+/// An offset in one of the files that were read.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    /// Index of the file.
+    pub file: usize,
+    /// Offset in it.
+    pub offset: u32,
+}
+
+/// Where things were declared.
+#[derive(Debug, Default)]
+pub struct Sites {
+    /// Each subnet.
+    pub subnets: Vec<Site>,
+    /// Each range of each subnet.
+    pub ranges: Vec<Vec<Site>>,
+    /// Each fixed address of each host.
+    pub fixed: Vec<Vec<Site>>,
+}
+
+/// Said about a place.
+pub type Finding = (Severity, Site, String);
+
+/// Looks at everything. The configuration's lookup tables must have been built.
+pub fn check(config: &Config, sites: &Sites) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    subnets(config, sites, &mut findings);
+    ranges(config, sites, &mut findings);
+    fixed_addresses(config, sites, &mut findings);
+    findings
+}
+
+fn subnets(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
+    let mut order: Vec<SubnetId> = (0..config.subnets.len()).collect();
+    let net = |id: SubnetId| config.subnets.get(id).map(|subnet| subnet.net);
+    order.sort_by_key(|id| net(*id).map(|net| (net.network(), net.prefix())));
+    // Prefixes that overlap are inside each other, so the widest so far meets all of its own.
+    let mut widest: Option<SubnetId> = None;
+    for id in order {
+        let (Some(this), Some(site)) = (net(id), sites.subnets.get(id)) else { continue };
+        let around = widest.and_then(|wide| Some((wide, net(wide)?)));
+        match around.filter(|(_, wide)| wide.broadcast() >= this.network()) {
+            Some((wide_id, wide)) => {
+                // Blame the one that was written later.
+                let (later, other) = if wide_id > id { (wide_id, this) } else { (id, wide) };
+                let site = sites.subnets.get(later).unwrap_or(site);
+                let text = format!("this overlaps the subnet {other}");
+                findings.push((Severity::Error, *site, text));
+            }
+            None => widest = Some(id),
+        }
+    }
+}
+
+fn ranges(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
+    for (subnet, sites) in config.subnets.iter().zip(&sites.ranges) {
+        let mut order: Vec<_> = subnet.ranges.iter().zip(sites).enumerate().collect();
+        order.sort_by_key(|(_, (range, _))| (range.low, range.high));
+        let mut reach = None;
+        for (id, (range, site)) in order {
+            let over = reach.filter(|(_, high, _, _): &(usize, Ipv4Addr, _, _)| *high >= range.low);
+            if let Some((other_id, high, low, other_site)) = over {
+                let (site, low, high) = match other_id > id {
+                    true => (other_site, range.low, range.high),
+                    false => (site, low, high),
+                };
+                let text = format!("this overlaps the range {low} {high}");
+                findings.push((Severity::Error, *site, text));
+            }
+            if over.is_none_or(|(_, high, _, _)| range.high > high) {
+                reach = Some((id, range.high, range.low, site));
+            }
+            let ends = [subnet.net.network(), subnet.net.broadcast()];
+            if subnet.net.prefix() < 31 && ends.iter().any(|a| (range.low..=range.high).contains(a))
+            {
+                let text = "this range has the subnet's own or its broadcast address in it";
+                findings.push((Severity::Warning, *site, text.to_owned()));
+            }
+        }
+    }
+}
+
+/// Addresses of hosts by the range they lie in are listed up to this many, for each subnet.
+const MAX_LISTED: usize = 4;
+
+fn fixed_addresses(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
+    let mut sorted: Vec<Vec<(Ipv4Addr, Ipv4Addr)>> = Vec::with_capacity(config.subnets.len());
+    for subnet in &config.subnets {
+        let mut ranges: Vec<_> = subnet.ranges.iter().map(|r| (r.low, r.high)).collect();
+        ranges.sort_unstable();
+        sorted.push(ranges);
+    }
+    let mut inside: Vec<(usize, Vec<String>)> = vec![(0, Vec::new()); config.subnets.len()];
+    for (host, sites) in config.hosts.iter().zip(&sites.fixed) {
+        for (address, site) in host.fixed.iter().zip(sites) {
+            let Some(subnet) = config.subnet_of(*address) else {
+                let text = format!("no subnet has {address}: {} never gets it", host.name);
+                findings.push((Severity::Warning, *site, text));
+                continue;
+            };
+            let (Some(ranges), Some((count, listed))) =
+                (sorted.get(subnet), inside.get_mut(subnet))
+            else {
+                continue;
+            };
+            let before = ranges.partition_point(|(low, _)| low <= address);
+            let range = before.checked_sub(1).and_then(|at| ranges.get(at));
+            if range.is_some_and(|(_, high)| address <= high) {
+                *count += 1;
+                if listed.len() < MAX_LISTED {
+                    listed.push(format!("{address} ({})", host.name));
+                }
+            }
+        }
+    }
+    for ((count, listed), site) in inside.iter().zip(&sites.subnets) {
+        if *count > 0 {
+            let more = match count - listed.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let text = format!(
+                "fixed addresses within its ranges are kept for their hosts: {}{more}",
+                listed.join(", ")
+            );
+            findings.push((Severity::Note, *site, text));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Parameters: statements whose value goes into a scope's settings.
+//!
+//! Knows values and where they go; whether a statement may stand there is decided before.
+
+use super::arguments::Arguments;
+use super::diagnostic::Problem;
+use super::lexer::Kind;
+use super::option_data;
+use super::options::{self, Definition};
+use super::statements::{self, Meaning, Row, Scope};
+use super::suggest::nearest;
+use crate::config::{Hardware, MAX_HARDWARE, Settings};
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+
+const SUBNET_MASK: u8 = 1;
+const SERVER_IDENTIFIER: u8 = 54;
+const CLIENT_IDENTIFIER: u8 = 61;
+
+/// What only a host has.
+#[derive(Debug, Default)]
+pub struct HostParts {
+    /// `hardware`.
+    pub hardware: Option<Hardware>,
+    /// `option dhcp-client-identifier`.
+    pub client_id: Option<Vec<u8>>,
+    /// `fixed-address`, with the offset of each.
+    pub fixed: Vec<(Ipv4Addr, u32)>,
+}
+
+/// Where parameters go.
+pub struct Target<'a> {
+    /// The innermost scope.
+    pub scope: Scope,
+    /// What it says so far.
+    pub settings: &'a mut Settings,
+    /// What it says so far, if it is a host.
+    pub host: &'a mut HostParts,
+    /// Options that were defined in ISC's way, for those are known to be no mistake.
+    pub isc_options: &'a mut HashSet<String>,
+}
+
+/// What is to be said about a parameter that was taken.
+pub enum Taken {
+    /// Nothing.
+    Active,
+    /// What it asks for is not done in this version; this is what is.
+    Inactive(&'static str),
+    /// It is ISC's, and this is its name.
+    NotYet(String),
+}
+
+impl Target<'_> {
+    /// Reads the words after a statement's first, and takes the value.
+    pub fn take(&mut self, row: &Row, arguments: &mut Arguments) -> Result<Taken, Problem> {
+        let mut asked = true;
+        match row.meaning {
+            Meaning::Seconds(field) => *field(self.settings) = Some(arguments.u32()?),
+            Meaning::Date(field) => *field(self.settings) = Some(arguments.date()?),
+            Meaning::Boolean(field) => {
+                asked = arguments.boolean()?;
+                *field(self.settings) = Some(asked);
+            }
+            Meaning::Text(limit, field) => {
+                let offset = arguments.offset();
+                let text = arguments.quoted("a string in quotes")?;
+                if text.len() > limit {
+                    let text = format!("{} bytes; at most {limit} have room", text.len());
+                    return Err(Problem::error(offset, text));
+                }
+                *field(self.settings) = Some(text.into_owned());
+            }
+            Meaning::Address(field) => *field(self.settings) = Some(arguments.host_address()?),
+            Meaning::ServerIdentifier => {
+                let address = arguments.host_address()?;
+                self.settings.options.set(SERVER_IDENTIFIER, address.octets().to_vec());
+            }
+            Meaning::Authoritative => self.settings.authoritative = Some(true),
+            Meaning::Not => {
+                if !arguments.keyword("authoritative") {
+                    return Err(arguments.expected("`authoritative`"));
+                }
+                self.settings.authoritative = Some(false);
+            }
+            Meaning::Permit(allow) => return self.permit(allow, arguments),
+            Meaning::Option => return self.option(arguments),
+            Meaning::Hardware => self.hardware(arguments)?,
+            Meaning::FixedAddress => self.fixed_address(arguments)?,
+            Meaning::Quiet if row.name == "timestamp" => {
+                arguments.date()?;
+            }
+            _ => return Ok(Taken::Active),
+        }
+        arguments.end("`;`")?;
+        Ok(row.inactive.filter(|_| asked).map_or(Taken::Active, Taken::Inactive))
+    }
+
+    fn permit(&mut self, allow: bool, arguments: &mut Arguments) -> Result<Taken, Problem> {
+        let offset = arguments.offset();
+        let word = arguments.word("what is allowed or denied")?;
+        let Some(flag) = statements::find_flag(word) else {
+            let names = statements::FLAGS.iter().map(|flag| flag.name);
+            let text = format!("`{word}` cannot be allowed or denied{}", hint(word, names));
+            return Err(Problem::error(offset, text));
+        };
+        let Some(field) = flag.field else {
+            let verb = if allow { "allow" } else { "deny" };
+            return Ok(Taken::NotYet(format!("{verb} {}", flag.name)));
+        };
+        *field(self.settings) = Some(allow);
+        arguments.end("`;`")?;
+        if !flag.effective.has(self.scope) {
+            let scope = self.scope.describe();
+            arguments.warn(offset, format!("`{}` has no effect {scope}", flag.name));
+        }
+        Ok(flag.inactive.filter(|_| allow).map_or(Taken::Active, Taken::Inactive))
+    }
+
+    fn option(&mut self, arguments: &mut Arguments) -> Result<Taken, Problem> {
+        let offset = arguments.offset();
+        let mut name = arguments.word("the name of an option")?.to_owned();
+        if name == "space" && arguments.peek().is_some_and(|token| token.kind == Kind::Word) {
+            return Ok(Taken::NotYet("option space".to_owned()));
+        }
+        if arguments.mark(b'.') {
+            let inner = arguments.word("the name of an option")?;
+            if name.eq_ignore_ascii_case("dhcp") {
+                name = inner.to_owned();
+            } else {
+                return Ok(Taken::NotYet(format!("option {name}.{inner}")));
+            }
+        }
+        let code = arguments.peek().is_some_and(|token| token.is_word(arguments.file, "code"));
+        if code && arguments.has_mark(b'=') {
+            self.isc_options.insert(name.clone());
+            return Ok(Taken::NotYet(format!("option {name} code")));
+        }
+        let Some(definition) = options::find(&name) else {
+            if options::is_isc_only(&name) || self.isc_options.contains(&name) {
+                return Ok(Taken::NotYet(format!("option {name}")));
+            }
+            return Err(Problem::error(offset, unknown_option(&name)));
+        };
+        if arguments.next_is(b'=') {
+            return Ok(Taken::NotYet(format!("option {name} =")));
+        }
+        let value = option_data::value(arguments, definition.kind)?;
+        self.set_option(definition, value, offset, arguments);
+        Ok(Taken::Active)
+    }
+
+    fn set_option(
+        &mut self,
+        Definition { code, .. }: Definition,
+        value: Vec<u8>,
+        offset: u32,
+        arguments: &mut Arguments,
+    ) {
+        if let Some((_, why)) = options::SET_BY_SERVER.iter().find(|(set, _)| *set == code) {
+            arguments.warn(offset, format!("this option is not taken from here: {why}"));
+        } else if code == CLIENT_IDENTIFIER {
+            if self.scope == Scope::Host {
+                self.host.client_id = Some(value);
+            } else {
+                let scope = self.scope.describe();
+                arguments.warn(offset, format!("a client's identifier has no effect {scope}"));
+            }
+        } else if code == SUBNET_MASK && self.scope == Scope::Root {
+            arguments.warn(offset, "one mask for all subnets; each has its own already");
+            self.settings.options.set(code, value);
+        } else {
+            self.settings.options.set(code, value);
+        }
+    }
+
+    fn hardware(&mut self, arguments: &mut Arguments) -> Result<(), Problem> {
+        let offset = arguments.offset();
+        let name = arguments.word("a type of hardware")?;
+        let types = [("ethernet", 1), ("token-ring", 6), ("fddi", 8), ("ipsec-tunnel", 31)];
+        let known = types.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let Some((_, htype)) = known else {
+            let hint = hint(name, types.iter().map(|(name, _)| *name));
+            return Err(Problem::error(offset, format!("`{name}` is no type of hardware{hint}")));
+        };
+        let ethernet = *htype == 1;
+        let start = arguments.offset();
+        let colon = arguments.peek_second().is_some_and(|token| token.kind == Kind::Mark(b':'));
+        let addr = if ethernet && !colon {
+            arguments.ethers_name()?
+        } else {
+            arguments.octets(MAX_HARDWARE)?
+        };
+        if ethernet && addr.len() != 6 {
+            let text =
+                format!("an Ethernet address has 6 octets; no client has this of {}", addr.len());
+            arguments.warn(start, text);
+        }
+        if self.host.hardware.is_some() {
+            arguments.warn(offset, "this replaces the `hardware` before it");
+        }
+        self.host.hardware = Some(Hardware { htype: *htype, addr });
+        Ok(())
+    }
+
+    fn fixed_address(&mut self, arguments: &mut Arguments) -> Result<(), Problem> {
+        let start = arguments.offset();
+        let fixed = arguments.list(|arguments| {
+            let offset = arguments.offset();
+            Ok((arguments.host_address()?, offset))
+        })?;
+        if !self.host.fixed.is_empty() {
+            arguments.warn(start, "this replaces the `fixed-address` before it");
+        }
+        self.host.fixed = fixed;
+        Ok(())
+    }
+}
+
+fn unknown_option(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    if options::find(&lower).is_some() {
+        return format!("names of options are in lower case: `{lower}`");
+    }
+    format!("no option has the name `{name}`{}", hint(name, options::names()))
+}
+
+/// `; did you mean ...?`, or nothing.
+fn hint(word: &str, names: impl Iterator<Item = &'static str>) -> String {
+    nearest(word, names).map_or(String::new(), |name| format!("; did you mean `{name}`?"))
+}
