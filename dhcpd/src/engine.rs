@@ -25,9 +25,19 @@ mod snapshot;
 mod wheel;
 
 #[cfg(test)]
+mod tests_answer;
+#[cfg(test)]
 mod tests_dora;
 #[cfg(test)]
 mod tests_kit;
+#[cfg(test)]
+mod tests_log;
+#[cfg(test)]
+mod tests_quirks;
+#[cfg(test)]
+mod tests_request;
+#[cfg(test)]
+mod tests_tables;
 
 use self::core::Core;
 use self::identity::{Client, Hw, MAX_CLIENT_ID};

@@ -1,7 +1,5 @@
 //! What the engine's tests are made with: a small configuration, packets, and replies read back.
 
-#![allow(dead_code, reason = "a kit may hold more than is used today")]
-
 use super::*;
 use crate::config::{Hardware, Host, Place, Range as Addresses, Settings, SharedNetwork, Subnet};
 use crate::wire::code::{ETHERNET, FLAG_BROADCAST};
