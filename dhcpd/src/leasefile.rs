@@ -9,6 +9,7 @@ mod read;
 mod record;
 #[cfg(test)]
 mod tests;
+mod value;
 mod write;
 
 pub use read::{Records, read, read_from};

@@ -36,6 +36,8 @@ pub(super) struct Lexer<'a> {
     pub at: usize,
     /// The line `at` is on.
     pub line: u64,
+    /// NULs were among what has been read: bytes that were never written.
+    pub gap: bool,
 }
 
 /// Ends a line. A NUL too: a file may hold a run of them where a crash left blocks unwritten.
@@ -50,7 +52,7 @@ fn is_mark(byte: u8) -> bool {
 impl<'a> Lexer<'a> {
     /// `last`: nothing follows `bytes`.
     pub(super) fn new(bytes: &'a [u8], last: bool, line: u64) -> Self {
-        Lexer { bytes, last, at: 0, line }
+        Lexer { bytes, last, at: 0, line, gap: false }
     }
 
     /// The next token.
@@ -123,7 +125,9 @@ impl<'a> Lexer<'a> {
             None => Err(Stop::End),
             Some(true) => Err(Stop::Record),
             Some(false) => {
-                self.line += u64::from(self.bytes.get(self.at) == Some(&b'\n'));
+                let byte = self.bytes.get(self.at);
+                self.line += u64::from(byte == Some(&b'\n'));
+                self.gap |= byte == Some(&0);
                 self.at += 1;
                 Ok(())
             }

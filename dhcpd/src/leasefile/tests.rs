@@ -1,6 +1,8 @@
 //! Tests of the lease file's text as a whole: what is written is read, whatever it holds and
 //! whatever happened to it since.
 
+mod openbsd;
+
 use super::read::with_chunk;
 use super::*;
 use crate::config::Hardware;
@@ -202,59 +204,6 @@ proptest! {
         prop_assert_eq!(heads[0].iter().filter(|h| *h == "hardware").count(), usize::from(record.hardware.is_some()));
         prop_assert_eq!(heads[0].iter().filter(|h| h.ends_with("hostname")).count(),
             usize::from(first.client_hostname.is_some()) + usize::from(first.hostname.is_some()));
-    }
-}
-
-/// How OpenBSD's dhcpd splits a lease file: a backslash in a string is dropped and protects nothing,
-/// a string may span lines, a record ends at its brace.
-mod openbsd {
-    /// The first word of each statement of each record.
-    pub fn heads(text: &[u8]) -> Vec<Vec<String>> {
-        let mut records = Vec::new();
-        let mut tokens = tokens(text).into_iter();
-        while let Some(token) = tokens.next() {
-            assert_eq!(token, "lease");
-            for _ in 0..7 {
-                tokens.next(); // four numbers and three dots
-            }
-            assert_eq!(tokens.next().as_deref(), Some("{"));
-            let mut heads = Vec::new();
-            while let Some(head) = tokens.next().filter(|t| t != "}") {
-                heads.push(head);
-                assert!(tokens.by_ref().any(|t| t == ";"));
-            }
-            records.push(heads);
-        }
-        records
-    }
-
-    fn tokens(text: &[u8]) -> Vec<String> {
-        let mut tokens = Vec::new();
-        let mut at = 0;
-        while at < text.len() {
-            let rest = &text[at..];
-            let length = match rest[0] {
-                b' ' | b'\t' | b'\n' | b'\r' => 0,
-                b'#' => rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len()),
-                b'"' => {
-                    let end = rest[1..].iter().position(|&b| b == b'"').expect("a closing quote");
-                    tokens.push("\"string\"".to_owned());
-                    end + 2
-                }
-                b if b.is_ascii_alphanumeric() || b == b'-' => {
-                    let word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-                    let end = rest.iter().position(|b| !word(b)).unwrap_or(rest.len());
-                    tokens.push(String::from_utf8(rest[..end].to_vec()).unwrap());
-                    end
-                }
-                b => {
-                    tokens.push(char::from(b).to_string());
-                    1
-                }
-            };
-            at += length.max(1);
-        }
-        tokens
     }
 }
 
@@ -469,6 +418,20 @@ fn nothing_is_too_long() {
     for chunk in [1000, 65_535, 65_536, 65_537] {
         assert_eq!(with_chunk(text.as_slice(), chunk).collect::<Vec<_>>(), whole);
     }
+}
+
+/// A gap inside a record may have taken anything: here the holder's lines, and nothing else.
+#[test]
+fn a_record_with_a_gap_is_no_record() {
+    let at = OPENBSD.find("\thardware").unwrap();
+    let end = OPENBSD.find("\tclient-hostname").unwrap();
+    let mut text = OPENBSD.as_bytes().to_vec();
+    text[at..end].fill(0);
+    text.extend_from_slice(OPENBSD.replace(".10 {", ".11 {").as_bytes());
+    let told: Vec<Told> = read(&text).collect();
+    let [Err(problem), Ok(record)] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((problem.line, problem.kind), (1, ProblemKind::Corrupt));
+    assert_eq!(record.address, Ipv4Addr::new(192, 0, 2, 11));
 }
 
 /// What a file system may leave where blocks were never written.
