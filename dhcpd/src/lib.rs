@@ -10,6 +10,7 @@ mod control;
 pub mod engine;
 pub mod icmp;
 pub mod interfaces;
+pub mod journal;
 pub mod lease;
 pub mod leasefile;
 pub mod link;

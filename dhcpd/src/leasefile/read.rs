@@ -7,7 +7,7 @@ use super::lex::{Lexer, Stop};
 use super::record::{self, Item};
 use super::{Problem, ProblemKind};
 use crate::lease::LeaseRecord;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 
 /// How much is read at once, in bytes.
 const CHUNK: usize = 256 * 1024;
@@ -28,6 +28,8 @@ pub struct Records<R> {
     /// In what has been called corrupt already; said once.
     lost: bool,
     next: Option<LeaseRecord>,
+    /// Why the source could not be read to its end.
+    failed: Option<Problem>,
 }
 
 /// Reads records from memory.
@@ -52,34 +54,24 @@ pub(super) fn with_chunk<R: Read>(source: R, chunk: usize) -> Records<R> {
         seeking: false,
         lost: false,
         next: None,
+        failed: None,
     }
 }
 
 impl<R: Read> Records<R> {
     /// Appends what the source has next.
-    fn fill(&mut self) -> Result<(), Problem> {
+    fn fill(&mut self) {
         self.buffer.drain(..self.start);
         self.start = 0;
-        let held = self.buffer.len();
-        self.buffer.resize(held + self.chunk, 0);
-        let count = loop {
-            match self.source.read(&mut self.buffer[held..]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => (),
-                other => break other,
-            }
-        };
-        self.buffer.truncate(held + count.as_ref().map_or(0, |&n| n));
-        match count {
-            Ok(0) => self.ended = true,
-            Ok(_) => (),
+        let mut source = self.source.by_ref().take(self.chunk as u64);
+        match source.read_to_end(&mut self.buffer) {
+            Ok(count) => self.ended = count < self.chunk,
             Err(error) => {
                 self.ended = true;
-                self.start = self.buffer.len();
                 let text = format!("read: {error}");
-                return Err(Problem { line: self.line, kind: ProblemKind::Unreadable, text });
+                self.failed = Some(Problem { line: 0, kind: ProblemKind::Unreadable, text });
             }
         }
-        Ok(())
     }
 
     /// What comes next, or `None` for nothing worth telling.
@@ -93,20 +85,29 @@ impl<R: Read> Records<R> {
             self.seeking = !lexer.seek_record();
             let fruitless = self.seeking && lexer.at == 0 && !last;
             self.pass(lexer.at, lexer.line);
-            return if fruitless { self.fill().err().map(Err) } else { None };
+            if fruitless {
+                self.fill();
+            }
+            return None;
         }
         lexer.skip_blank();
         if lexer.at > 0 || window.is_empty() {
             let empty = lexer.at == rest.len();
             self.pass(lexer.at, lexer.line);
-            return if empty && !self.ended { self.fill().err().map(Err) } else { None };
+            if empty && !self.ended {
+                self.fill();
+            }
+            return None;
         }
         match record::item(&mut lexer) {
             Ok(item) => {
                 self.pass(lexer.at, lexer.line);
                 self.take(item)
             }
-            Err(Stop::End) if !full && !last => self.fill().err().map(Err),
+            Err(Stop::End) if !full && !last => {
+                self.fill();
+                None
+            }
             Err(_) if full => {
                 self.seeking = true;
                 Some(Err(self.problem(ProblemKind::Corrupt, "longer than any record")))
@@ -114,7 +115,8 @@ impl<R: Read> Records<R> {
             Err(_) => {
                 let problem = self.problem(ProblemKind::Torn, "cut off by the end of the file");
                 self.pass(window.len(), lexer.line);
-                Some(Err(problem))
+                // That the file could not be read on is told instead.
+                self.failed.is_none().then_some(Err(problem))
             }
         }
     }
@@ -164,7 +166,10 @@ impl<R: Read> Iterator for Records<R> {
                 return Some(told);
             }
             if self.ended && self.start == self.buffer.len() {
-                return None;
+                return self
+                    .failed
+                    .take()
+                    .map(|problem| Err(Problem { line: self.line, ..problem }));
             }
         }
     }

@@ -1,0 +1,205 @@
+//! Makes lease records durable, on a thread of its own, many at once.
+//!
+//! The server appends what a batch of packets changed with [`Journal::commit`] and holds the ACKs
+//! back. The thread takes whatever has come in since its last sync, writes it in one piece, syncs
+//! once, and reports; while it does so the server reads the next packets. When the descriptor
+//! ([`AsFd`]) is readable, [`Journal::done`] tells which records are on disk.
+//!
+//! Not here: what is durable when (`commit`), and the names of files. The server may open nothing:
+//! the descriptors come from the parent, and so does the word that a rename has been done.
+
+pub mod commit;
+#[cfg(test)]
+mod crash_tests;
+mod file;
+#[cfg_attr(target_os = "linux", path = "journal/reserve_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "journal/reserve_bsd.rs")]
+mod reserve;
+pub mod sim;
+mod worker;
+
+pub use commit::Failure;
+
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use worker::{Entry, Shared};
+
+/// How many bytes of records may wait for the disk, those being written included.
+pub const MAX_WAITING: usize = 8 * 1024 * 1024;
+/// The most that one [`Journal::commit`] takes, in bytes.
+pub const MAX_COMMIT: usize = 1024 * 1024;
+
+/// Counts commits, from 1.
+pub type Seq = u64;
+
+/// What the thread has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// All commits up to this one that have not been told of yet: on disk, or not.
+    Done {
+        /// The last of them.
+        upto: Seq,
+        /// Ok: no crash can lose them. Else none of them may be acknowledged.
+        result: Result<(), Failure>,
+    },
+    /// What was given to [`Journal::snapshot`] has been taken: there may be more.
+    SnapshotTaken,
+    /// The new file has every lease, durably: it may be renamed. Until the word comes that it has
+    /// been, both files get every record.
+    Rewritten,
+    /// The rewrite had to be given up; the old file goes on.
+    RewriteFailed(Failure),
+}
+
+/// Why a commit was not taken: too much is waiting for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// The server's end of it.
+pub struct Journal {
+    shared: Arc<Shared>,
+    wake: PipeReader,
+    last: Seq,
+    /// The rewrite that is under way, and how many have been begun.
+    rewrite: Option<u64>,
+    rewrites: u64,
+}
+
+impl Journal {
+    /// Starts the thread, which goes on at the end of `file`.
+    ///
+    /// The thread has the signal mask and the system call filter of its caller: it is started after
+    /// signals have been blocked and the process confined.
+    ///
+    /// # Errors
+    /// If there is no reading the end of the file, no pipe or no thread.
+    pub fn start(file: OwnedFd) -> io::Result<Journal> {
+        let (wake, waker) = io::pipe()?;
+        let shared = worker::start(file, waker)?;
+        Ok(Journal { shared, wake, last: 0, rewrite: None, rewrites: 0 })
+    }
+
+    /// Whether the next commit will be taken. Packets should stay where they are while it will not.
+    pub fn has_room(&self) -> bool {
+        self.shared.queue().waiting <= MAX_WAITING - MAX_COMMIT
+    }
+
+    /// Queues whole records for the next group. Their order is the order of the calls.
+    ///
+    /// # Errors
+    /// [`Full`] when nothing was taken: more than [`MAX_WAITING`] would wait, or these are more than
+    /// [`MAX_COMMIT`].
+    pub fn commit(&mut self, records: &[u8]) -> Result<Seq, Full> {
+        let mut queue = self.shared.queue();
+        if records.len() > MAX_COMMIT || queue.waiting + records.len() > MAX_WAITING {
+            return Err(Full);
+        }
+        self.last += 1;
+        let upto = self.last;
+        queue.waiting += records.len();
+        queue.bytes.extend_from_slice(records);
+        let end = queue.bytes.len();
+        // Commits that follow one another are one.
+        if let Some(Entry::Commit { upto: last, end: last_end }) = queue.entries.last_mut() {
+            (*last, *last_end) = (upto, end);
+        } else {
+            queue.entries.push(Entry::Commit { upto, end });
+        }
+        drop(queue);
+        self.shared.filled();
+        Ok(upto)
+    }
+
+    /// Tells what has happened since the last call, in place of what was told then. To be called when the descriptor is readable,
+    /// and harmless at any other time.
+    pub fn done(&mut self, events: &mut Vec<Event>) {
+        if self.shared.take(self.rewrite, events) {
+            // The one byte that goes with these events; an error could only mean that it is gone.
+            let _ = read_byte(&mut self.wake);
+        }
+        if events.iter().any(|event| matches!(event, Event::RewriteFailed(_))) {
+            self.rewrite = None;
+        }
+    }
+
+    /// Begins to write a new lease file. `file` is empty, and not yet the one that would be found
+    /// after a crash. False, and nothing happens, while another is under way.
+    ///
+    /// Afterwards, in any order and while commits go on: [`Self::snapshot`] until every lease has
+    /// been given, [`Self::end_snapshot`], then [`Event::Rewritten`], and [`Self::switch`] or
+    /// [`Self::abandon_rewrite`].
+    pub fn begin_rewrite(&mut self, file: OwnedFd) -> bool {
+        if self.rewrite.is_some() {
+            return false;
+        }
+        self.rewrites += 1;
+        self.rewrite = Some(self.rewrites);
+        self.order(Entry::Begin(file, self.rewrites));
+        true
+    }
+
+    /// Appends leases to the new file only; [`Event::SnapshotTaken`] asks for the next ones.
+    ///
+    /// They need not be of one moment. Only this: a lease must not be given as it was before a
+    /// record that has been committed, because what is given later counts.
+    pub fn snapshot(&mut self, records: &[u8]) {
+        let mut queue = self.shared.queue();
+        queue.bytes.extend_from_slice(records);
+        let end = queue.bytes.len();
+        queue.entries.push(Entry::Snapshot { end });
+        drop(queue);
+        self.shared.filled();
+    }
+
+    /// Every lease has been given.
+    pub fn end_snapshot(&mut self) {
+        self.order(Entry::EndSnapshot);
+    }
+
+    /// The new file has the lease file's name, and the directory has been synced: only it is
+    /// written from here on.
+    ///
+    /// Never before both are true. If the directory could not be synced, either file may be found
+    /// after a crash, and both must go on to get every record.
+    pub fn switch(&mut self) {
+        self.rewrite = None;
+        self.order(Entry::Switch);
+    }
+
+    /// The new file has not got the name and never will: only the old one is written from here on.
+    pub fn abandon_rewrite(&mut self) {
+        self.rewrite = None;
+        self.order(Entry::Abandon);
+    }
+
+    fn order(&self, entry: Entry) {
+        self.shared.queue().entries.push(entry);
+        self.shared.filled();
+    }
+}
+
+/// Readable when there are events.
+impl AsFd for Journal {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+/// The thread finishes what it has been given, and ends.
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.shared.queue().closed = true;
+        self.shared.filled();
+    }
+}
+
+fn read_byte(wake: &mut PipeReader) -> io::Result<()> {
+    let mut byte = [0];
+    loop {
+        match wake.read(&mut byte) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            other => return other.map(|_| ()),
+        }
+    }
+}
