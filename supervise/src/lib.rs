@@ -43,6 +43,7 @@
 //! of the one that made it.
 
 pub mod confine;
+pub mod daemon;
 pub mod identity;
 pub mod logger;
 

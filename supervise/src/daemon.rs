@@ -1,0 +1,88 @@
+//! Leaving the terminal, and telling whoever started us when service has begun.
+//!
+//! Two conventions are served at once: a daemon(3)-like start whose first process exits 0 only when
+//! the daemon really serves (and 1 when it died first), and sd_notify(3)'s `READY=1`. Neither uses
+//! a PID file.
+
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
+use std::env;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::process::exit;
+
+/// Who waits to hear that service has begun.
+#[derive(Debug)]
+pub struct Readiness {
+    /// The process that started us and waits for one byte.
+    launcher: Option<io::PipeWriter>,
+    /// `NOTIFY_SOCKET`, where a service manager set one.
+    notify: Option<std::ffi::OsString>,
+}
+
+/// Stays in the foreground.
+pub fn foreground() -> Readiness {
+    Readiness { launcher: None, notify: env::var_os("NOTIFY_SOCKET") }
+}
+
+/// Goes to the background: returns in a new session, in a process whose parent waits in here for
+/// [`Readiness::ready`] and then exits 0, or exits 1 once we are gone without it.
+///
+/// Call it before any thread is started and before any child is: they belong to the process that
+/// returns.
+pub fn background() -> io::Result<Readiness> {
+    let (mut reader, writer) = io::pipe()?;
+    // SAFETY: documented above: the process has one thread, so the child may go on as usual.
+    match unsafe { fork() }? {
+        ForkResult::Parent { .. } => {
+            drop(writer);
+            let mut byte = [0];
+            exit(match reader.read(&mut byte) {
+                Ok(1) => 0,
+                _ => 1,
+            })
+        }
+        ForkResult::Child => {
+            drop(reader);
+            setsid()?;
+            chdir("/")?;
+            Ok(Readiness { launcher: Some(writer), notify: env::var_os("NOTIFY_SOCKET") })
+        }
+    }
+}
+
+impl Readiness {
+    /// Says that service has begun; in the background, lets go of the terminal too.
+    pub fn ready(self) -> io::Result<()> {
+        if let Some(path) = &self.notify {
+            notify(path, b"READY=1")?;
+        }
+        if let Some(mut launcher) = self.launcher {
+            let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+            detach(&null)?;
+            launcher.write_all(&[0])?;
+        }
+        Ok(())
+    }
+}
+
+fn detach(null: &File) -> io::Result<()> {
+    dup2_stdin(null)?;
+    dup2_stdout(null)?;
+    dup2_stderr(null)?;
+    Ok(())
+}
+
+/// One datagram of sd_notify(3). A name that begins with `@` is in the abstract namespace.
+fn notify(path: &std::ffi::OsStr, text: &[u8]) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let address = match path.as_bytes() {
+        #[cfg(target_os = "linux")]
+        [b'@', name @ ..] => UnixAddr::new_abstract(name)?,
+        _ => UnixAddr::new(path)?,
+    };
+    let fd = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::empty(), None)?;
+    sendto(fd.as_raw_fd(), text, &address, MsgFlags::empty())?;
+    Ok(())
+}
