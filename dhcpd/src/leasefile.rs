@@ -7,6 +7,7 @@ mod date;
 mod lex;
 mod read;
 mod record;
+pub mod store;
 #[cfg(test)]
 mod tests;
 mod value;

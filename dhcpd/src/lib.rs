@@ -2,18 +2,29 @@
 //!
 //! The library exists for the fuzzers and the whole-system tests; its one user is `main.rs`.
 
+pub mod args;
 mod batch;
 pub mod bpf;
+mod clock;
 pub mod conf;
 pub mod config;
 mod control;
 pub mod engine;
+mod helper;
 pub mod icmp;
 pub mod interfaces;
 pub mod journal;
 pub mod lease;
 pub mod leasefile;
 pub mod link;
+pub mod listen;
+pub mod msg;
+pub mod parent;
+pub mod server;
 pub mod socket;
+pub mod tables;
 pub mod udp;
 pub mod wire;
+
+/// The user that everything but the parent runs as.
+pub const USER: &str = "_dhcp";

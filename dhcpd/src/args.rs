@@ -1,0 +1,152 @@
+//! The command line of dhcpd(8). Pure: arguments in, what is wanted or what is wrong out.
+
+use pfhelper::{Table, Tables};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// What `dhcpd` prints when it does not understand its arguments.
+pub const USAGE: &str = "usage: dhcpd [-dfnv] [-A abandoned_ip_table] [-C changed_ip_table]
+\t[-c config-file] [-L leased_ip_table] [-l lease-file] [-T seconds]
+\t[-u[bind_address]] [-Y synctarget] [-y synclisten] [if0 [... ifN]]";
+
+/// Where the configuration is, unless `-c` says otherwise.
+pub const CONFIG: &str = "/etc/dhcpd.conf";
+/// Where the leases are, unless `-l` says otherwise.
+pub const LEASES: &str = "/var/db/dhcpd.leases";
+
+/// Everything the command line said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Args {
+    /// `-d` or `-f`: stay in the foreground and log to stderr.
+    pub foreground: bool,
+    /// `-n`: check the configuration and stop.
+    pub check: bool,
+    /// `-v`: log debugging detail too.
+    pub verbose: bool,
+    /// `-A`, `-C` and `-L`.
+    pub tables: Tables,
+    /// `-T`: seconds after which an element fades from the leased set, unless renewed (Linux).
+    pub element_timeout: Option<u32>,
+    /// `-c`.
+    pub config: PathBuf,
+    /// `-l`.
+    pub leases: PathBuf,
+    /// `-u`, `-Y`, `-y`: understood, not active yet; each as it was written.
+    pub inactive: Vec<String>,
+    /// The interfaces to serve; none means all that have a subnet.
+    pub interfaces: Vec<String>,
+}
+
+/// Reads the arguments, without the program's own name. The error is one line for stderr.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, String> {
+    let mut args =
+        Args { config: PathBuf::from(CONFIG), leases: PathBuf::from(LEASES), ..Args::default() };
+    let mut words = arguments.into_iter();
+    while let Some(word) = words.next() {
+        let bytes = word.as_bytes();
+        if bytes == b"--" {
+            break;
+        }
+        if bytes.len() < 2 || bytes[0] != b'-' {
+            args.interfaces.push(text("interface", &word)?);
+            break;
+        }
+        let mut at = 1;
+        while let Some(&flag) = bytes.get(at) {
+            at += 1;
+            // getopt(3): the rest of this word, else the next word.
+            let mut value = |name: &str| {
+                let rest = OsStr::from_bytes(&bytes[at..]);
+                let value = match rest.is_empty() {
+                    false => Some(rest.to_owned()),
+                    true => words.next(),
+                };
+                at = bytes.len();
+                value.ok_or_else(|| format!("option -{name} requires an argument"))
+            };
+            match flag {
+                b'd' | b'f' => args.foreground = true,
+                b'n' => args.check = true,
+                b'v' => args.verbose = true,
+                b'A' => args.tables.abandoned = Some(table("A", value("A")?)?),
+                b'C' => args.tables.changed = Some(table("C", value("C")?)?),
+                b'L' => args.tables.leased = Some(table("L", value("L")?)?),
+                b'T' => args.element_timeout = Some(seconds(value("T")?)?),
+                b'c' => args.config = PathBuf::from(value("c")?),
+                b'l' => args.leases = PathBuf::from(value("l")?),
+                b'u' => {
+                    args.inactive
+                        .push(format!("-u{}", text("-u", OsStr::from_bytes(&bytes[at..]))?));
+                    at = bytes.len();
+                }
+                b'Y' => args.inactive.push(format!("-Y {}", text("-Y", &value("Y")?)?)),
+                b'y' => args.inactive.push(format!("-y {}", text("-y", &value("y")?)?)),
+                other => return Err(format!("unknown option -{}", other.escape_ascii())),
+            }
+        }
+    }
+    for word in words {
+        args.interfaces.push(text("interface", &word)?);
+    }
+    Ok(args)
+}
+
+fn text(what: &str, value: &OsStr) -> Result<String, String> {
+    value.to_str().map(str::to_owned).ok_or_else(|| format!("{what} {value:?} is not text"))
+}
+
+fn table(flag: &str, value: OsString) -> Result<Table, String> {
+    let name = text("table", &value)?;
+    name.parse().map_err(|error| format!("-{flag} {name}: {error}"))
+}
+
+fn seconds(value: OsString) -> Result<u32, String> {
+    let digits = text("-T", &value)?;
+    match digits.parse() {
+        Ok(0) | Err(_) => {
+            Err(format!("-T {digits}: not a number of seconds from 1 to {}", u32::MAX))
+        }
+        Ok(seconds) => Ok(seconds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str) -> Result<Args, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_manual_s_own_examples() {
+        let args = run("-A bad -C changed -L leased em0 em1").unwrap();
+        assert_eq!(args.tables.leased, Some("leased".parse().unwrap()));
+        assert_eq!(args.tables.abandoned, Some("bad".parse().unwrap()));
+        assert_eq!(args.tables.changed, Some("changed".parse().unwrap()));
+        assert_eq!(args.interfaces, ["em0", "em1"]);
+        assert_eq!(args.config, PathBuf::from(CONFIG));
+        assert!(!args.foreground && !args.check);
+    }
+
+    #[test]
+    fn flags_join_and_arguments_may_be_glued() {
+        let args = run("-dnv -c/tmp/a -l /tmp/b -u192.0.2.1 -Yem0 -y em1 vio0").unwrap();
+        assert!(args.foreground && args.check && args.verbose);
+        assert_eq!(args.config, PathBuf::from("/tmp/a"));
+        assert_eq!(args.leases, PathBuf::from("/tmp/b"));
+        assert_eq!(args.inactive, ["-u192.0.2.1", "-Y em0", "-y em1"]);
+        assert_eq!(args.interfaces, ["vio0"]);
+        assert_eq!(run("-u em0").unwrap().inactive, ["-u"]);
+        assert_eq!(run("-- -x").unwrap().interfaces, ["-x"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        assert_eq!(run("-x").unwrap_err(), "unknown option -x");
+        assert_eq!(run("-c").unwrap_err(), "option -c requires an argument");
+        assert!(run("-T 0").unwrap_err().contains("-T 0"));
+        assert!(run("-A a/b/c/d").unwrap_err().starts_with("-A a/b/c/d: "));
+    }
+}

@@ -1,0 +1,82 @@
+//! dhcpd(8): which process this is, the flags, and the way to the background.
+
+use dhcpd::args::{self, Args};
+use dhcpd::conf::{self, SystemSources};
+use dhcpd::{listen, parent, server};
+use std::process::ExitCode;
+use supervise::logger::{self, Destination};
+use supervise::{daemon, role};
+
+/// Every process that this program can be besides the parent: its title and where it starts.
+const PROCESSES: &[(&str, Process)] = &[(parent::SERVER, server::run)];
+
+/// Runs until there is nothing left to do; the error is why it ended.
+type Process = fn() -> Result<(), String>;
+
+fn main() -> ExitCode {
+    if let Some(title) = role() {
+        return match PROCESSES.iter().find(|(name, _)| *name == title) {
+            Some((_, process)) => ended(process()),
+            None => ended(Err(format!("there is no process \"{title}\""))),
+        };
+    }
+    let args = match args::parse(std::env::args_os().skip(1)) {
+        Ok(args) => args,
+        Err(wrong) => {
+            eprintln!("dhcpd: {wrong}\n{}", args::USAGE);
+            return ExitCode::FAILURE;
+        }
+    };
+    ended(start(&args))
+}
+
+/// A process that ends for a reason says so at LOG_CRIT.
+fn ended(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => logger::fatal(format_args!("{reason}")),
+    }
+}
+
+/// Everything that can be wrong with what the administrator wrote is found here, on the terminal.
+fn start(args: &Args) -> Result<(), String> {
+    let mut sources = SystemSources::new();
+    let config = match conf::load(&args.config.display().to_string(), &mut sources) {
+        Ok((config, notes)) => {
+            notes.iter().for_each(|note| eprintln!("{}", note.render()));
+            config
+        }
+        Err(wrong) => {
+            wrong.iter().for_each(|error| eprintln!("{}", error.render()));
+            return Err("Configuration file errors encountered".to_owned());
+        }
+    };
+    for flag in &args.inactive {
+        eprintln!("dhcpd: {flag}: not active in this version");
+    }
+    if args.check {
+        eprintln!("{}: OK", args.config.display());
+        return Ok(());
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return Err("must be started as root: it opens packet sockets and port 67".to_owned());
+    }
+    let (listeners, remarks) = listen::open(&args.interfaces, &config)?;
+
+    let (destination, readiness) = if args.foreground {
+        (Destination::Stderr, daemon::foreground())
+    } else {
+        let readiness = daemon::background().map_err(|e| format!("go to the background: {e}"))?;
+        (Destination::Syslog, readiness)
+    };
+    logger::init(destination, "dhcpd", args.verbose).map_err(|e| e.to_string())?;
+    remarks.iter().for_each(|remark| log::info!("{remark}"));
+    let service = parent::Service { args, sources: &sources.into_recorded().encode(), listeners };
+    let result = parent::run(service, readiness);
+    if let Err(reason) = &result
+        && !args.foreground
+    {
+        eprintln!("dhcpd: {reason}");
+    }
+    result
+}

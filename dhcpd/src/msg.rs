@@ -1,0 +1,320 @@
+//! Every message between dhcpd's parent and its server, by direction.
+//!
+//! The order: the parent sends [`ToServer::Sources`] until the last, an [`ToServer::Interface`] for
+//! each that is served, [`ToServer::Udp`], [`ToServer::Icmp`], [`ToServer::Helper`] if there is one,
+//! [`ToServer::Leases`], and at last [`ToServer::Start`]. The server answers [`ToParent::Ready`] or
+//! [`ToParent::Refused`] and ends. From then on the server asks for new lease files, and the parent
+//! brings a new helper's channel when the last one died.
+
+use pfhelper::Tables;
+use proto::unix::{Error, MAX_PAYLOAD, Message, Reader, Writer, no_fd};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The most bytes of the recorded configuration in one message.
+pub const CHUNK: usize = MAX_PAYLOAD - 16;
+
+/// What the parent says.
+#[derive(Debug)]
+pub enum ToServer {
+    /// A part of the configuration as the parent read it; the parts follow each other.
+    Sources {
+        /// At most [`CHUNK`] bytes.
+        bytes: Vec<u8>,
+        /// Whether the configuration is complete with this part.
+        last: bool,
+    },
+    /// An interface to serve, with its packet socket.
+    Interface(Interface, OwnedFd),
+    /// The UDP socket of port 67.
+    Udp(OwnedFd),
+    /// The raw ICMP socket.
+    Icmp(OwnedFd),
+    /// A channel to the pf table handler: at start, and again after each restart of it.
+    Helper(OwnedFd),
+    /// The lease file, open for reading and appending.
+    Leases(OwnedFd),
+    /// All is said: serve.
+    Start(Start),
+    /// The new, empty lease file that was asked for.
+    NewFile(OwnedFd),
+    /// There is no new lease file, and why.
+    NoNewFile(String),
+    /// Whether the new lease file has taken the place of the old one.
+    Renamed(Renamed),
+}
+
+/// What became of putting the new lease file in the old one's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renamed {
+    /// Done, and the directory is on disk.
+    Yes,
+    /// Not done, for this reason.
+    No(String),
+    /// Done, but the directory could not be synced: a crash may undo it.
+    Maybe(String),
+}
+
+/// An interface that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// The system's index.
+    pub index: u32,
+    /// Its Ethernet address.
+    pub mac: [u8; 6],
+    /// Its addresses; the first is who we are on that wire.
+    pub addresses: Vec<Ipv4Addr>,
+}
+
+/// The rest of what the server needs to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Name of the configuration, as in messages about it.
+    pub config: String,
+    /// Name of the lease file, likewise.
+    pub leases: String,
+    /// The tables to keep.
+    pub tables: Tables,
+    /// How long an element of them lasts, in seconds.
+    pub element_timeout: Option<u32>,
+}
+
+/// What the server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToParent {
+    /// Leases are loaded; packets are being answered.
+    Ready,
+    /// Why it cannot serve; the server ends after this.
+    Refused(String),
+    /// A new, empty lease file beside the old one, please.
+    WantNewFile,
+    /// The new lease file is complete and on disk: put it in the old one's place.
+    WantRename,
+}
+
+impl Message for ToServer {
+    const CARRIES_FD: bool = true;
+
+    fn encode(&self, payload: &mut Vec<u8>) -> u16 {
+        let mut out = Writer::new(payload);
+        match self {
+            ToServer::Sources { bytes, last } => {
+                out.bool(*last).put(bytes);
+                1
+            }
+            ToServer::Interface(interface, _) => {
+                out.bytes(interface.name.as_bytes()).u32(interface.index).put(&interface.mac);
+                for address in &interface.addresses {
+                    out.ipv4(*address);
+                }
+                2
+            }
+            ToServer::Udp(_) => 3,
+            ToServer::Icmp(_) => 4,
+            ToServer::Helper(_) => 5,
+            ToServer::Leases(_) => 6,
+            ToServer::Start(start) => {
+                out.bytes(start.config.as_bytes()).bytes(start.leases.as_bytes());
+                out.u32(start.element_timeout.unwrap_or(0));
+                let Tables { abandoned, changed, leased } = &start.tables;
+                for table in [abandoned, changed, leased] {
+                    out.bytes(table.as_ref().map_or("", |table| table.as_str()).as_bytes());
+                }
+                7
+            }
+            ToServer::NewFile(_) => 8,
+            ToServer::NoNewFile(why) => {
+                out.put(cut(why));
+                9
+            }
+            ToServer::Renamed(Renamed::Yes) => 10,
+            ToServer::Renamed(Renamed::No(why)) => {
+                out.put(cut(why));
+                11
+            }
+            ToServer::Renamed(Renamed::Maybe(why)) => {
+                out.put(cut(why));
+                12
+            }
+        }
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            ToServer::Interface(_, fd)
+            | ToServer::Udp(fd)
+            | ToServer::Icmp(fd)
+            | ToServer::Helper(fd)
+            | ToServer::Leases(fd)
+            | ToServer::NewFile(fd) => Some(fd.as_fd()),
+            ToServer::Sources { .. }
+            | ToServer::Start(_)
+            | ToServer::NoNewFile(_)
+            | ToServer::Renamed(_) => None,
+        }
+    }
+
+    fn decode(kind: u16, payload: &[u8], fd: Option<OwnedFd>) -> Result<Self, Error> {
+        let mut input = Reader::new(payload);
+        let wanted = |fd: Option<OwnedFd>| fd.ok_or(Error::MissingFd);
+        let message = match kind {
+            1 => {
+                no_fd(fd)?;
+                ToServer::Sources { last: input.bool()?, bytes: input.rest().to_vec() }
+            }
+            2 => {
+                let name = input.str()?.to_owned();
+                let index = input.u32()?;
+                let mut mac = [0; 6];
+                mac.copy_from_slice(input.take(6)?);
+                let mut addresses: Vec<Ipv4Addr> = Vec::new();
+                while !input.is_empty() {
+                    addresses.push(input.ipv4()?);
+                }
+                ToServer::Interface(Interface { name, index, mac, addresses }, wanted(fd)?)
+            }
+            3 => ToServer::Udp(wanted(fd)?),
+            4 => ToServer::Icmp(wanted(fd)?),
+            5 => ToServer::Helper(wanted(fd)?),
+            6 => ToServer::Leases(wanted(fd)?),
+            7 => {
+                no_fd(fd)?;
+                let (config, leases) = (input.str()?.to_owned(), input.str()?.to_owned());
+                let element_timeout = Some(input.u32()?).filter(|seconds| *seconds > 0);
+                let mut table = || match input.str()? {
+                    "" => Ok(None),
+                    name => {
+                        name.parse().map(Some).map_err(|_| Error::Malformed("the name of a table"))
+                    }
+                };
+                let tables = Tables { abandoned: table()?, changed: table()?, leased: table()? };
+                ToServer::Start(Start { config, leases, tables, element_timeout })
+            }
+            8 => ToServer::NewFile(wanted(fd)?),
+            9 => {
+                no_fd(fd)?;
+                ToServer::NoNewFile(text(&mut input))
+            }
+            10 => {
+                no_fd(fd)?;
+                ToServer::Renamed(Renamed::Yes)
+            }
+            11 => {
+                no_fd(fd)?;
+                ToServer::Renamed(Renamed::No(text(&mut input)))
+            }
+            12 => {
+                no_fd(fd)?;
+                ToServer::Renamed(Renamed::Maybe(text(&mut input)))
+            }
+            _ => return Err(Error::UnknownKind(kind)),
+        };
+        input.finish()?;
+        Ok(message)
+    }
+}
+
+impl Message for ToParent {
+    const CARRIES_FD: bool = false;
+
+    fn encode(&self, payload: &mut Vec<u8>) -> u16 {
+        match self {
+            ToParent::Ready => 1,
+            ToParent::Refused(why) => {
+                payload.extend_from_slice(cut(why));
+                2
+            }
+            ToParent::WantNewFile => 3,
+            ToParent::WantRename => 4,
+        }
+    }
+
+    fn decode(kind: u16, payload: &[u8], fd: Option<OwnedFd>) -> Result<Self, Error> {
+        no_fd(fd)?;
+        let mut input = Reader::new(payload);
+        let message = match kind {
+            1 => ToParent::Ready,
+            2 => ToParent::Refused(text(&mut input)),
+            3 => ToParent::WantNewFile,
+            4 => ToParent::WantRename,
+            _ => return Err(Error::UnknownKind(kind)),
+        };
+        input.finish()?;
+        Ok(message)
+    }
+}
+
+/// A reason is for a log line: one that would not fit a message loses its end.
+fn cut(reason: &str) -> &[u8] {
+    &reason.as_bytes()[..reason.len().min(4096)]
+}
+
+fn text(input: &mut Reader<'_>) -> String {
+    String::from_utf8_lossy(input.rest()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encoded(message: &impl Message) -> (u16, Vec<u8>) {
+        let mut payload = Vec::new();
+        let kind = message.encode(&mut payload);
+        (kind, payload)
+    }
+
+    fn null() -> OwnedFd {
+        std::fs::File::open("/dev/null").unwrap().into()
+    }
+
+    #[test]
+    fn start_and_interface_survive_the_channel() {
+        let start = Start {
+            config: "/etc/dhcpd.conf".into(),
+            leases: "/var/db/dhcpd.leases".into(),
+            tables: Tables { leased: Some("leased".parse().unwrap()), ..Tables::default() },
+            element_timeout: Some(90),
+        };
+        let (kind, payload) = encoded(&ToServer::Start(start.clone()));
+        match ToServer::decode(kind, &payload, None).unwrap() {
+            ToServer::Start(back) => assert_eq!(back, start),
+            other => panic!("{other:?}"),
+        }
+        let interface = Interface {
+            name: "em0".into(),
+            index: 7,
+            mac: [2, 0, 0, 0, 0, 1],
+            addresses: vec![Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 1)],
+        };
+        let message = ToServer::Interface(interface.clone(), null());
+        assert!(message.fd().is_some());
+        let (kind, payload) = encoded(&message);
+        match ToServer::decode(kind, &payload, Some(null())).unwrap() {
+            ToServer::Interface(back, _) => assert_eq!(back, interface),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(ToServer::decode(kind, &payload, None), Err(Error::MissingFd)));
+    }
+
+    #[test]
+    fn a_descriptor_where_none_belongs_is_refused() {
+        for (kind, payload) in [(1, vec![1]), (10, vec![]), (9, b"why".to_vec())] {
+            assert!(matches!(
+                ToServer::decode(kind, &payload, Some(null())),
+                Err(Error::UnexpectedFd)
+            ));
+        }
+        assert!(matches!(ToParent::decode(1, &[], Some(null())), Err(Error::UnexpectedFd)));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_never_panics(kind in 0u16..14, payload: Vec<u8>, fd: bool) {
+            let _ = ToServer::decode(kind, &payload, fd.then(null));
+            let _ = ToParent::decode(kind, &payload, fd.then(null));
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! dhcpd's parent: it has the rights, and no input but its own files.
+//!
+//! It opens sockets and the lease file, starts the two children and hands everything to the
+//! server; then it waits for signals, for what the server asks of it, and for a child to end. It
+//! never reads a packet.
+
+use crate::USER;
+use crate::args::Args;
+use crate::helper::{Helper, Step};
+use crate::icmp;
+use crate::leasefile::store::Store;
+use crate::listen::Listener;
+use crate::msg::{CHUNK, Start, ToParent, ToServer};
+use crate::udp::{self, Accept};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use proto::unix::{Channel, Error as ChannelError};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+use supervise::daemon::Readiness;
+use supervise::{Child, Program, Signals};
+
+/// Title of the process that answers packets.
+pub const SERVER: &str = "dhcpd: server";
+
+/// How long the server may take to load its leases.
+const SERVER_START: Duration = Duration::from_secs(300);
+
+/// How long each child may take to end without its channel, and again after SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The server, and what it says.
+struct Server {
+    child: Child,
+    channel: Channel<ToServer, ToParent>,
+    ready: bool,
+}
+
+/// The parent once everything is open.
+struct Parent {
+    signals: Signals,
+    store: Store,
+    server: Server,
+    helper: Option<Helper>,
+    /// The first helper must be able to work; later ones may take their time.
+    helper_ready: bool,
+    quit: bool,
+}
+
+/// What is served and with which configuration.
+pub struct Service<'a> {
+    /// The command line.
+    pub args: &'a Args,
+    /// The configuration as the server will read it again.
+    pub sources: &'a [u8],
+    /// The interfaces and their packet sockets.
+    pub listeners: Vec<Listener>,
+}
+
+/// Starts, serves until told to stop, stops. The error is why dhcpd ends.
+///
+/// `readiness` comes from the process that is to be the parent for good: nothing forks after it.
+pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
+    let user = supervise::user(USER).map_err(text)?;
+    let store = Store::open(&service.args.leases, user.gid).map_err(text)?;
+    let udp = udp::open(Ipv4Addr::UNSPECIFIED, Accept::Unicast).map_err(text)?;
+    let icmp = icmp::open().map_err(text)?;
+    let signals = Signals::open(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map_err(text)?;
+
+    let tables = &service.args.tables;
+    let helper = match tables.is_empty() {
+        true => None,
+        false => Some(Helper::start(tables, service.args.element_timeout)?),
+    };
+    let (child, channel) = supervise::start(Program::Myself, SERVER, &[]).map_err(text)?;
+    let server = Server { child, channel: Channel::from_fd(channel).map_err(text)?, ready: false };
+    let helper_ready = helper.is_none();
+    let mut parent = Parent { signals, store, server, helper, helper_ready, quit: false };
+
+    let result = parent
+        .hand_over(service, udp, icmp)
+        .and_then(|()| parent.until_ready())
+        .and_then(|()| readiness.ready().map_err(|e| format!("say that service has begun: {e}")))
+        .and_then(|()| parent.serve());
+    parent.stop();
+    result
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+impl Parent {
+    /// Gives the server everything it will ever hold, except for helpers and lease files to come.
+    fn hand_over(
+        &mut self,
+        service: Service<'_>,
+        udp: OwnedFd,
+        icmp: OwnedFd,
+    ) -> Result<(), String> {
+        let Service { args, sources, listeners } = service;
+        let parts = sources.len().div_ceil(CHUNK).max(1);
+        for part in 0..parts {
+            let (from, to) = (part * CHUNK, ((part + 1) * CHUNK).min(sources.len()));
+            let last = part + 1 == parts;
+            self.tell(&ToServer::Sources { bytes: sources[from..to].to_vec(), last })?;
+        }
+        for listener in listeners {
+            self.tell(&ToServer::Interface(listener.interface, listener.socket))?;
+        }
+        self.tell(&ToServer::Udp(udp))?;
+        self.tell(&ToServer::Icmp(icmp))?;
+        let leases = self.store.lease_file().map_err(text)?;
+        self.tell(&ToServer::Leases(leases))?;
+        self.tell(&ToServer::Start(Start {
+            config: args.config.display().to_string(),
+            leases: args.leases.display().to_string(),
+            tables: args.tables.clone(),
+            element_timeout: args.element_timeout,
+        }))
+    }
+
+    /// Waits for the server to have its leases and for the helper to have its firewall.
+    fn until_ready(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + SERVER_START;
+        while !(self.quit || self.server.ready && self.helper_ready) {
+            if Instant::now() >= deadline {
+                return Err(format!("{SERVER} is not ready after {SERVER_START:?}"));
+            }
+            self.turn(Some(deadline))?;
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self) -> Result<(), String> {
+        while !self.quit {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for something to happen, and sees to it.
+    fn turn(&mut self, deadline: Option<Instant>) -> Result<(), String> {
+        log::logger().flush();
+        self.wait(deadline)?;
+        while let Some(signal) = self.signals.read().map_err(text)? {
+            match signal.number {
+                libc::SIGTERM | libc::SIGINT => {
+                    log::info!("{signal}: ending");
+                    self.quit = true;
+                }
+                libc::SIGHUP => {
+                    log::warn!("{signal}: ignored; restart dhcpd to read a changed configuration");
+                }
+                _ => log::info!("{signal}: ignored"),
+            }
+        }
+        loop {
+            match self.server.channel.try_recv() {
+                Ok(Some(message)) => self.heard(message)?,
+                Ok(None) => break,
+                // How it ended says more than that its channel closed.
+                Err(ChannelError::Closed) => return Err(self.server_ended()),
+                Err(error) => return Err(format!("{SERVER}: {error}")),
+            }
+        }
+        if let Some(exit) = self.server.child.try_reap().map_err(text)? {
+            return Err(format!("{SERVER} {exit}"));
+        }
+        self.see_to_helper()
+    }
+
+    /// Blocks until something of ours has news, or until `deadline`.
+    fn wait(&self, deadline: Option<Instant>) -> Result<(), String> {
+        let helper_due = self.helper.as_ref().and_then(Helper::due);
+        let due = [deadline, helper_due].into_iter().flatten().min();
+        let mut fds = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.server.channel.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.server.child.as_fd(), PollFlags::POLLIN),
+        ];
+        if let Some(helper) = &self.helper {
+            fds.extend(helper.poll_fds());
+        }
+        let timeout = match due {
+            None => PollTimeout::NONE,
+            Some(due) => {
+                let left = due.saturating_duration_since(Instant::now());
+                // Rounded up: waking early would turn the loop for nothing.
+                let left = left.as_millis() + u128::from(!left.is_zero());
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(format!("poll: {error}")),
+        }
+    }
+
+    fn heard(&mut self, message: ToParent) -> Result<(), String> {
+        match message {
+            ToParent::Ready => {
+                self.server.ready = true;
+                Ok(())
+            }
+            ToParent::Refused(reason) => Err(reason),
+            ToParent::WantNewFile => {
+                let answer = match self.store.new_file() {
+                    Ok(file) => ToServer::NewFile(file),
+                    Err(error) => ToServer::NoNewFile(error.to_string()),
+                };
+                self.tell(&answer)
+            }
+            ToParent::WantRename => {
+                let answer = self.store.replace();
+                self.tell(&ToServer::Renamed(answer))
+            }
+        }
+    }
+
+    fn see_to_helper(&mut self) -> Result<(), String> {
+        let Some(helper) = &mut self.helper else { return Ok(()) };
+        match helper.turn(Instant::now()) {
+            Step::Wait => Ok(()),
+            Step::Connect(channel) => {
+                if self.helper_ready {
+                    log::info!("pf table handler is back; reconciling the tables");
+                }
+                self.helper_ready = true;
+                self.tell(&ToServer::Helper(channel))
+            }
+            Step::Lost(reason) if !self.helper_ready => {
+                Err(format!("pf table handler cannot work: {reason}"))
+            }
+            Step::Lost(reason) => {
+                log::error!("pf table handler is gone: {reason}; starting another");
+                Ok(())
+            }
+        }
+    }
+
+    fn tell(&self, message: &ToServer) -> Result<(), String> {
+        match self.server.channel.send(message) {
+            // Its end is seen at the next turn, with the reason.
+            Ok(()) | Err(ChannelError::Closed) => Ok(()),
+            Err(error) => Err(format!("tell {SERVER}: {error}")),
+        }
+    }
+
+    /// The server closed its channel: it is ending, and says why in a moment.
+    fn server_ended(&mut self) -> String {
+        let mut fds = [PollFd::new(self.server.child.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, PollTimeout::from(1000u16));
+        match self.server.child.try_reap() {
+            Ok(Some(exit)) => format!("{SERVER} {exit}"),
+            Ok(None) => format!("{SERVER} closed its channel"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Ends the children in order: without channels they end by themselves, the server after what
+    /// it has acknowledged is on disk, the helper after what it was told is applied.
+    fn stop(self) {
+        let Parent { server: Server { child, channel, .. }, helper, .. } = self;
+        let (helper_channel, helper_child) = helper.map(Helper::into_parts).unzip();
+        let mut children = vec![child];
+        children.extend(helper_child.flatten());
+        supervise::stop((channel, helper_channel), children, PATIENCE);
+        log::logger().flush();
+    }
+}

@@ -1,0 +1,278 @@
+//! dhcpd's server: everything that comes from the network, and no rights.
+//!
+//! The shell around the engine: it moves bytes between sockets, engine, journal and table handler,
+//! and decides nothing. All it holds was given to it by the parent.
+
+mod leases;
+mod replies;
+mod setup;
+
+#[cfg_attr(target_os = "linux", path = "server/rules_linux.rs")]
+#[cfg_attr(target_os = "openbsd", path = "server/rules_openbsd.rs")]
+#[cfg_attr(target_os = "freebsd", path = "server/rules_freebsd.rs")]
+#[cfg_attr(target_os = "netbsd", path = "server/rules_netbsd.rs")]
+mod rules;
+
+use crate::USER;
+use crate::clock::Clock;
+use crate::engine::{Actions, Engine, Meta, Now};
+use crate::icmp::Icmp;
+use crate::link::Link;
+use crate::msg::{ToParent, ToServer};
+use crate::socket::BATCH;
+use crate::tables::Feed;
+use crate::udp::Udp;
+use leases::Leases;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use pfhelper::{FromServer, ToServer as FromHelper};
+use proto::unix::{Channel, Error as ChannelError};
+use std::os::fd::AsFd;
+use supervise::confine::{Confinement, confine};
+use supervise::{inherited_channel, logger};
+
+/// How many batches are taken from one socket before the others have their turn.
+const TURNS: usize = 4;
+
+/// Milliseconds after which log lines that syslogd did not take are tried again.
+const LOG_AGAIN: u64 = 100;
+
+/// The process: takes its channel, gives up every right, takes what the parent hands over, serves.
+/// Returns without an error once the parent has closed the channel.
+pub fn run() -> Result<(), String> {
+    logger::inherit("dhcpd").map_err(|e| e.to_string())?;
+    let identity = supervise::user(USER).map_err(|e| e.to_string())?;
+    let channel = inherited_channel().map_err(|e| e.to_string())?;
+    let parent = Channel::from_fd(channel).map_err(|e| format!("channel to the parent: {e}"))?;
+    let rules = &rules::RULES;
+    confine(&Confinement { identity: &identity, parent_death: Some(libc::SIGKILL), rules })
+        .map_err(|e| e.to_string())?;
+    match setup::receive(&parent) {
+        Ok(Some(server)) => server.serve(),
+        Ok(None) => Ok(()),
+        Err(reason) => {
+            // The parent ends all of us, and says why.
+            let _ = parent.send(&ToParent::Refused(reason.clone()));
+            Err(reason)
+        }
+    }
+}
+
+/// The server at work.
+struct Server<'a> {
+    parent: &'a Channel<ToParent, ToServer>,
+    clock: Clock,
+    engine: Engine,
+    links: Vec<Link>,
+    /// The system's indexes of the links' interfaces, in the same order.
+    indexes: Vec<u32>,
+    udp: Udp,
+    icmp: Icmp,
+    leases: Leases,
+    feed: Feed,
+    helper: Option<Channel<FromServer, FromHelper>>,
+    /// How long an element of the tables lasts before it must be confirmed, in milliseconds, and
+    /// when that is next.
+    confirm: Option<(u64, u64)>,
+    actions: Actions,
+}
+
+impl Server<'_> {
+    fn serve(mut self) -> Result<(), String> {
+        self.parent.send(&ToParent::Ready).map_err(|e| format!("tell the parent: {e}"))?;
+        let mut open = true;
+        while open {
+            self.wait()?;
+            let now = self.clock.now();
+            self.take_packets(now);
+            self.engine.tick(now, &mut self.actions);
+            self.act(now);
+            self.feed_helper(now);
+            open = self.hear_parent(now)?;
+            self.leases.step(now, self.parent)?;
+            log::logger().flush();
+        }
+        // What was asked for is still answered: it costs one more sync at most.
+        let Server { leases, engine, mut links, mut udp, indexes, clock, .. } = self;
+        leases.finish(&engine, clock.now(), |batch| {
+            replies::send(&mut links, &mut udp, &indexes, batch, true);
+        });
+        Ok(())
+    }
+
+    /// Blocks until there is something to do.
+    fn wait(&mut self) -> Result<(), String> {
+        let timeout = self.timeout();
+        let input = match self.leases.is_congested() {
+            // Better to leave packets in the sockets than acknowledgements in memory.
+            true => PollFlags::empty(),
+            false => PollFlags::POLLIN,
+        };
+        let mut fds = vec![
+            PollFd::new(self.parent.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.leases.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.udp.as_fd(), input),
+            PollFd::new(self.icmp.as_fd(), PollFlags::POLLIN),
+        ];
+        fds.extend(self.links.iter().map(|link| PollFd::new(link.as_fd(), input)));
+        if let Some(helper) = &self.helper {
+            let mut events = PollFlags::POLLIN;
+            events.set(PollFlags::POLLOUT, self.feed.pending().is_some());
+            fds.push(PollFd::new(helper.as_fd(), events));
+        }
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(format!("poll: {error}")),
+        }
+    }
+
+    fn timeout(&self) -> PollTimeout {
+        let now = self.clock.now().mono;
+        let log = logger::backlog().then_some(now + LOG_AGAIN);
+        let confirm = self.confirm.map(|(_, at)| at);
+        let due = [self.engine.next_tick(), self.leases.next_step(), confirm, log];
+        match due.into_iter().flatten().min() {
+            None => PollTimeout::NONE,
+            Some(due) => PollTimeout::try_from(due.saturating_sub(now)).unwrap_or(PollTimeout::MAX),
+        }
+    }
+
+    /// Shows every packet that waits to the engine.
+    fn take_packets(&mut self, now: Now) {
+        let Server { engine, actions, .. } = self;
+        if !self.leases.is_congested() {
+            for (interface, link) in self.links.iter_mut().enumerate() {
+                for _ in 0..TURNS {
+                    let taken = link.receive(|datagram| {
+                        let meta = Meta {
+                            interface,
+                            source: datagram.source,
+                            source_port: datagram.source_port,
+                            dest: datagram.dest,
+                            mac: Some(datagram.mac),
+                        };
+                        engine.input(datagram.payload, &meta, now, actions);
+                    });
+                    match taken {
+                        Ok(BATCH) => {}
+                        Ok(_) => break,
+                        Err(error) => {
+                            log::error!("{error}");
+                            break;
+                        }
+                    }
+                }
+            }
+            let indexes = &self.indexes;
+            for _ in 0..TURNS {
+                let taken = self.udp.receive(|received| {
+                    let index = received.interface;
+                    let meta = Meta {
+                        // A relayed packet, or the renewal of a relayed client, may come by an
+                        // interface that is not served: any of ours can speak for us then.
+                        interface: indexes.iter().position(|i| *i == index).unwrap_or(0),
+                        source: received.source,
+                        source_port: received.source_port,
+                        dest: received.dest,
+                        mac: None,
+                    };
+                    engine.input(received.payload, &meta, now, actions);
+                });
+                match taken {
+                    Ok(BATCH) => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        log::error!("{error}");
+                        break;
+                    }
+                }
+            }
+        }
+        if let Err(error) =
+            self.icmp.receive(now.mono, |address| engine.echo_reply(address, now, actions))
+        {
+            log::error!("{error}");
+        }
+    }
+
+    /// Does what the engine wants done. Acknowledgements wait for the disk; nothing else does.
+    fn act(&mut self, now: Now) {
+        self.feed.push(&self.actions.tables);
+        replies::report(self.icmp.ask(self.actions.pings.iter().copied(), now.mono));
+        replies::send(&mut self.links, &mut self.udp, &self.indexes, &self.actions, false);
+        self.leases.commit(&mut self.actions, now);
+        let (links, udp, indexes) = (&mut self.links, &mut self.udp, &self.indexes);
+        self.leases.hear(&self.engine, now, |batch| {
+            replies::send(links, udp, indexes, batch, true);
+        });
+    }
+
+    /// Hears and tells the table handler what there is, without ever waiting for it.
+    fn feed_helper(&mut self, now: Now) {
+        if let Some((period, due)) = &mut self.confirm
+            && now.mono >= *due
+        {
+            *due = now.mono + *period;
+            self.feed.forget();
+        }
+        let Some(helper) = &self.helper else { return };
+        let result = hear(helper, &mut self.feed).and_then(|()| {
+            if self.feed.wants_truth() {
+                let (leased, abandoned) = self.engine.tables(now);
+                self.feed.tell(&leased, &abandoned);
+            }
+            tell(helper, &mut self.feed)
+        });
+        if let Err(error) = result {
+            // The parent sees its end too, and brings another.
+            log::warn!("pf table handler: {error}");
+            self.helper = None;
+            self.feed.disconnect();
+        }
+    }
+
+    /// Takes what the parent says. False once it is gone.
+    fn hear_parent(&mut self, now: Now) -> Result<bool, String> {
+        loop {
+            match self.parent.try_recv() {
+                Ok(None) => return Ok(true),
+                Err(ChannelError::Closed) => return Ok(false),
+                Err(error) => return Err(format!("channel to the parent: {error}")),
+                Ok(Some(ToServer::Helper(fd))) => {
+                    let channel = Channel::from_fd(fd)
+                        .map_err(|e| format!("channel to the pf table handler: {e}"))?;
+                    self.helper = Some(channel);
+                    self.feed.connect();
+                }
+                Ok(Some(ToServer::NewFile(file))) => {
+                    self.leases.new_file(Ok(file), &self.engine, now);
+                }
+                Ok(Some(ToServer::NoNewFile(why))) => {
+                    self.leases.new_file(Err(why), &self.engine, now);
+                }
+                Ok(Some(ToServer::Renamed(answer))) => self.leases.renamed(answer, now),
+                Ok(Some(other)) => return Err(format!("the parent said {other:?} while serving")),
+            }
+        }
+    }
+}
+
+fn hear(helper: &Channel<FromServer, FromHelper>, feed: &mut Feed) -> Result<(), ChannelError> {
+    while let Some(message) = helper.try_recv()? {
+        match message {
+            FromHelper::Report(report) => feed.report(&report),
+            FromHelper::Flushed => feed.forget(),
+        }
+    }
+    Ok(())
+}
+
+fn tell(helper: &Channel<FromServer, FromHelper>, feed: &mut Feed) -> Result<(), ChannelError> {
+    while let Some(message) = feed.pending() {
+        if !helper.try_send(message)? {
+            break;
+        }
+        feed.sent();
+    }
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! Leases on their way to the disk: acknowledgements that wait for it, and the lease file's
+//! replacement from time to time.
+//!
+//! How a record becomes durable is the journal's; which file is the lease file is the parent's.
+
+use crate::engine::{Actions, Engine, Now};
+use crate::journal::{Event, Failure, Full, Journal, Seq};
+use crate::msg::{Renamed, ToParent, ToServer};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use proto::unix::{Channel, Error as ChannelError};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Records after which the lease file is rewritten, unless there are more leases than that.
+const MANY: usize = 1000;
+/// Milliseconds after which it is rewritten for a single record.
+const LONG: u64 = 3_600_000;
+/// Milliseconds until a rewrite that failed is tried again.
+const AGAIN: u64 = 60_000;
+/// The same while the file in use takes nothing and nobody can be acknowledged.
+const AGAIN_SOON: u64 = 1_000;
+/// Leases copied into the new file at a time.
+const COPIED: usize = 1000;
+/// Batches that may wait for the disk before no more packets are read.
+const WAITING: usize = 256;
+
+/// Where the rewrite of the lease file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rewrite {
+    Idle,
+    /// The parent was asked for a new file.
+    Asked,
+    /// The leases from here on are still to be copied.
+    Copying(u64),
+    /// All are copied; the journal makes them durable.
+    Syncing,
+    /// The new file is as good as the old one.
+    Whole,
+    /// The parent was asked to put the new file in the old one's place.
+    Renaming,
+}
+
+/// The journal, and everything that waits for it.
+pub struct Leases {
+    journal: Journal,
+    events: Vec<Event>,
+    /// Batches with acknowledgements, oldest first.
+    waiting: VecDeque<(Seq, Actions)>,
+    /// Emptied batches, kept for their memory.
+    spare: Vec<Actions>,
+    rewrite: Rewrite,
+    /// Records since the last rewrite began.
+    records: usize,
+    /// So many make the next one worth while.
+    many: usize,
+    /// No rewrite before this time, in milliseconds.
+    not_before: u64,
+    /// A rewrite at this time even for one record.
+    at_last: u64,
+    /// A rewrite as soon as may be.
+    wanted: bool,
+    /// The last commit failed: said once, until one succeeds.
+    failing: bool,
+    copy: Vec<u8>,
+}
+
+impl Leases {
+    /// Begins to write at the end of the lease file, and rewrites it at once: a crash may have left
+    /// anything at its end, and the copy has each lease once.
+    pub fn start(file: OwnedFd, now: Now) -> Result<Self, String> {
+        Ok(Leases {
+            journal: Journal::start(file).map_err(|e| format!("start the journal: {e}"))?,
+            events: Vec::new(),
+            waiting: VecDeque::new(),
+            spare: Vec::new(),
+            rewrite: Rewrite::Idle,
+            records: 0,
+            many: MANY,
+            not_before: now.mono,
+            at_last: now.mono + LONG,
+            wanted: true,
+            failing: false,
+            copy: Vec::new(),
+        })
+    }
+
+    /// Whether so much waits for the disk that no more packets should be read.
+    pub fn is_congested(&self) -> bool {
+        self.waiting.len() >= WAITING || !self.journal.has_room()
+    }
+
+    /// When [`Leases::step`] is due even if nothing happens, in milliseconds.
+    pub fn next_step(&self) -> Option<u64> {
+        match self.rewrite {
+            Rewrite::Whole => Some(self.not_before),
+            Rewrite::Idle if self.wanted || self.records > self.many => Some(self.not_before),
+            Rewrite::Idle if self.records > 0 => Some(self.at_last.max(self.not_before)),
+            _ => None,
+        }
+    }
+
+    /// Gives a batch's records to the journal and takes the batch, if any of its replies must wait
+    /// for them; `actions` is empty afterwards in any case.
+    pub fn commit(&mut self, actions: &mut Actions, now: Now) {
+        self.wanted |= actions.rewrite;
+        if actions.journal.is_empty() {
+            actions.clear();
+            return;
+        }
+        if self.records == 0 {
+            self.at_last = now.mono + LONG;
+        }
+        self.records += actions.records;
+        match self.journal.commit(&actions.journal) {
+            Ok(seq) if actions.replies.iter().any(|reply| reply.durable) => {
+                let mut next = self.spare.pop().unwrap_or_default();
+                next.clear();
+                self.waiting.push_back((seq, std::mem::replace(actions, next)));
+            }
+            Ok(_) => actions.clear(),
+            Err(Full) => {
+                log::error!("commit_leases: unable to commit: too much waits for the disk");
+                // The engine's leases are ahead of the file now: the next file has them.
+                self.wanted = true;
+                actions.clear();
+            }
+        }
+    }
+
+    /// Hears what the journal has done: `send` gets each batch whose records are on disk, in order.
+    /// The batches of a commit that failed are dropped, and their clients ask again.
+    pub fn hear(&mut self, engine: &Engine, now: Now, mut send: impl FnMut(&Actions)) {
+        let mut events = std::mem::take(&mut self.events);
+        self.journal.done(&mut events);
+        for event in events.drain(..) {
+            match event {
+                Event::Done { upto, result } => self.done(upto, result, &mut send),
+                Event::SnapshotTaken => self.copy(engine),
+                Event::Rewritten => self.rewrite = Rewrite::Whole,
+                Event::RewriteFailed(failure) => self.failed(&failure, now),
+            }
+        }
+        self.events = events;
+    }
+
+    fn done(&mut self, upto: Seq, result: Result<(), Failure>, send: &mut impl FnMut(&Actions)) {
+        match &result {
+            Ok(()) if std::mem::take(&mut self.failing) => {
+                log::warn!("commit_leases: leases are on disk again");
+            }
+            Ok(()) => {}
+            Err(failure) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    log::error!("commit_leases: unable to commit: {failure}");
+                }
+                // The engine is ahead of the file now; the next one has everything.
+                self.wanted = true;
+            }
+        }
+        let finished = self.waiting.iter().take_while(|(seq, _)| *seq <= upto).count();
+        for (_, batch) in self.waiting.drain(..finished) {
+            if result.is_ok() {
+                send(&batch);
+            }
+            self.spare.push(batch);
+        }
+    }
+
+    /// Takes the next step of a rewrite, if one is due.
+    pub fn step(&mut self, now: Now, parent: &Channel<ToParent, ToServer>) -> Result<(), String> {
+        let message = match self.rewrite {
+            Rewrite::Idle if self.next_step().is_some_and(|at| at <= now.mono) => {
+                self.rewrite = Rewrite::Asked;
+                ToParent::WantNewFile
+            }
+            Rewrite::Whole if now.mono >= self.not_before => {
+                self.rewrite = Rewrite::Renaming;
+                ToParent::WantRename
+            }
+            _ => return Ok(()),
+        };
+        match parent.send(&message) {
+            // A parent that is gone is noticed where it is listened to.
+            Ok(()) | Err(ChannelError::Closed) => Ok(()),
+            Err(error) => Err(format!("tell the parent {message:?}: {error}")),
+        }
+    }
+
+    /// The parent's answer to a wish for a new file.
+    pub fn new_file(&mut self, answer: Result<OwnedFd, String>, engine: &Engine, now: Now) {
+        match answer {
+            Ok(file) if self.rewrite == Rewrite::Asked => {
+                // Never two at once: one is asked for only when none is under way.
+                self.journal.begin_rewrite(file);
+                self.records = 0;
+                self.many = MANY.max(engine.len());
+                self.wanted = false;
+                self.rewrite = Rewrite::Copying(0);
+                self.copy(engine);
+            }
+            Ok(_) => self.failed(&"a new file that nobody asked for", now),
+            Err(why) => self.failed(&why, now),
+        }
+    }
+
+    /// Copies the next leases. One piece at a time is with the journal, so that packets and their
+    /// records come between.
+    fn copy(&mut self, engine: &Engine) {
+        let Rewrite::Copying(from) = self.rewrite else { return };
+        self.copy.clear();
+        let next = engine.snapshot_from(from, COPIED, &mut self.copy);
+        self.journal.snapshot(&self.copy);
+        self.rewrite = match next {
+            Some(next) => Rewrite::Copying(next),
+            None => {
+                self.journal.end_snapshot();
+                Rewrite::Syncing
+            }
+        };
+    }
+
+    /// The parent's answer to a wish to put the new file in the old one's place.
+    pub fn renamed(&mut self, answer: Renamed, now: Now) {
+        match answer {
+            Renamed::Yes => {
+                self.journal.switch();
+                self.rewrite = Rewrite::Idle;
+            }
+            Renamed::No(why) => {
+                self.journal.abandon_rewrite();
+                self.failed(&why, now);
+            }
+            // Either file may be found after a crash: both go on to get every record.
+            Renamed::Maybe(why) => {
+                log::error!("replace the lease file: {why}");
+                self.rewrite = Rewrite::Whole;
+                self.not_before = now.mono + AGAIN_SOON;
+            }
+        }
+    }
+
+    fn failed(&mut self, why: &dyn std::fmt::Display, now: Now) {
+        log::error!("rewrite the lease file: {why}");
+        self.rewrite = Rewrite::Idle;
+        self.wanted = true;
+        self.not_before = now.mono + if self.failing { AGAIN_SOON } else { AGAIN };
+    }
+
+    /// Waits for everything that was committed, and lets its replies go.
+    pub fn finish(mut self, engine: &Engine, now: Now, mut send: impl FnMut(&Actions)) {
+        while !self.waiting.is_empty() {
+            let mut fds = [PollFd::new(self.journal.as_fd(), PollFlags::POLLIN)];
+            if let Err(error) = poll(&mut fds, PollTimeout::NONE)
+                && error != Errno::EINTR
+            {
+                return;
+            }
+            self.hear(engine, now, &mut send);
+        }
+    }
+}
+
+/// Readable when [`Leases::hear`] has something to hear.
+impl AsFd for Leases {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.journal.as_fd()
+    }
+}

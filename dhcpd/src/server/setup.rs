@@ -1,0 +1,154 @@
+//! What the parent hands over, put together: from messages to a server that can begin.
+
+use super::Server;
+use super::leases::Leases;
+use crate::clock::Clock;
+use crate::conf::{self, RecordedSources};
+use crate::config::Config;
+use crate::engine::{Actions, Engine, EngineOptions, Interface};
+use crate::icmp::Icmp;
+use crate::leasefile::{self, ProblemKind};
+use crate::link::Link;
+use crate::msg::{Start, ToParent, ToServer};
+use crate::tables::Feed;
+use crate::udp::{Accept, Udp};
+use proto::unix::{Channel, Error as ChannelError};
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// The most bytes of configuration taken.
+const MAX_SOURCES: usize = 64 << 20;
+
+/// The most problems of a lease file that are logged one by one.
+const MAX_PROBLEMS: usize = 20;
+
+/// What has been handed over so far.
+#[derive(Default)]
+struct Handed {
+    sources: Vec<u8>,
+    interfaces: Vec<(crate::msg::Interface, OwnedFd)>,
+    udp: Option<OwnedFd>,
+    icmp: Option<OwnedFd>,
+    leases: Option<OwnedFd>,
+}
+
+/// Takes everything, reads configuration and leases, and makes the server of it. `None` if the
+/// parent ended meanwhile.
+pub fn receive(parent: &Channel<ToParent, ToServer>) -> Result<Option<Server<'_>>, String> {
+    let mut handed = Handed::default();
+    loop {
+        match parent.recv() {
+            Ok(ToServer::Start(start)) => return handed.into_server(parent, &start).map(Some),
+            Ok(message) => handed.take(message)?,
+            Err(ChannelError::Closed) => return Ok(None),
+            Err(error) => return Err(format!("channel to the parent: {error}")),
+        }
+    }
+}
+
+impl Handed {
+    fn take(&mut self, message: ToServer) -> Result<(), String> {
+        match message {
+            ToServer::Sources { bytes, .. } => {
+                if self.sources.len() + bytes.len() > MAX_SOURCES {
+                    return Err(format!("a configuration of more than {MAX_SOURCES} bytes"));
+                }
+                self.sources.extend_from_slice(&bytes);
+            }
+            ToServer::Interface(interface, socket) => self.interfaces.push((interface, socket)),
+            ToServer::Udp(fd) => self.udp = Some(fd),
+            ToServer::Icmp(fd) => self.icmp = Some(fd),
+            ToServer::Leases(fd) => self.leases = Some(fd),
+            other => return Err(format!("the parent said {other:?} before the start")),
+        }
+        Ok(())
+    }
+
+    fn into_server<'a>(
+        self,
+        parent: &'a Channel<ToParent, ToServer>,
+        start: &Start,
+    ) -> Result<Server<'a>, String> {
+        let missing = |what: &str| format!("the parent started us without {what}");
+        let config = Arc::new(configuration(start, &self.sources)?);
+        let clock = Clock::new();
+
+        let (mut links, mut interfaces) = (Vec::new(), Vec::new());
+        for (interface, socket) in self.interfaces {
+            let address = *interface.addresses.first().ok_or_else(|| missing("an address"))?;
+            links.push(Link::from_fd(socket, &interface.name, interface.mac));
+            interfaces.push(Interface {
+                network: config.subnet_of(address).map(|subnet| config.subnets[subnet].network),
+                name: interface.name,
+                index: interface.index,
+                address,
+                addresses: interface.addresses,
+                mac: interface.mac,
+            });
+        }
+        let indexes = interfaces.iter().map(|interface| interface.index).collect();
+
+        let seed = RandomState::new().hash_one("dhcpd");
+        let options = EngineOptions { seed, ..EngineOptions::default() };
+        let mut engine = Engine::new(config, interfaces, options);
+        let file = File::from(self.leases.ok_or_else(|| missing("a lease file"))?);
+        load(&mut engine, &file, &start.leases, &clock)?;
+
+        let period = start.element_timeout.map(|seconds| u64::from(seconds) * 1000 / 3);
+        Ok(Server {
+            parent,
+            engine,
+            links,
+            indexes,
+            udp: Udp::from_fd(self.udp.ok_or_else(|| missing("a UDP socket"))?, Accept::Unicast),
+            icmp: Icmp::from_fd(self.icmp.ok_or_else(|| missing("an ICMP socket"))?),
+            leases: Leases::start(file.into(), clock.now())?,
+            feed: Feed::new(&start.tables),
+            helper: None,
+            confirm: period.map(|period| (period, period)),
+            actions: Actions::default(),
+            clock,
+        })
+    }
+}
+
+/// Reads the configuration again, from what the parent's reading of it recorded: the same text, the
+/// same names, the same result.
+fn configuration(start: &Start, sources: &[u8]) -> Result<Config, String> {
+    let mut sources = RecordedSources::decode(sources).map_err(|e| e.to_string())?;
+    match conf::load(&start.config, &mut sources) {
+        Ok((config, _)) => Ok(config),
+        Err(wrong) => Err(wrong.first().map(|error| error.render()).unwrap_or_default()),
+    }
+}
+
+/// Reads the lease file into the engine. What cannot be read is said, and never stops the start.
+fn load(engine: &mut Engine, file: &File, name: &str, clock: &Clock) -> Result<(), String> {
+    let now = clock.now();
+    let (mut records, mut problems) = (0u64, 0usize);
+    for record in leasefile::read_from(file) {
+        match record {
+            Ok(record) => {
+                records += 1;
+                engine.load(record, now);
+            }
+            // Half of the leases is worse than no service: they would be given out again.
+            Err(problem) if problem.kind == ProblemKind::Unreadable => {
+                return Err(format!("{name}:{problem}"));
+            }
+            Err(problem) => {
+                problems += 1;
+                if problems <= MAX_PROBLEMS {
+                    log::warn!("{name}:{problem}");
+                }
+            }
+        }
+    }
+    if problems > MAX_PROBLEMS {
+        log::warn!("{name}: {} more problems", problems - MAX_PROBLEMS);
+    }
+    log::info!("{name}: {} leases from {records} records", engine.len());
+    Ok(())
+}
