@@ -1,1 +1,12 @@
-//! whole-system tests over network namespaces
+//! Whole-system tests: real daemons, real clients, a real wire between two network namespaces.
+//!
+//! The library is the laboratory; each file in `tests/` is one subject. Everything made here is
+//! taken away again when it is dropped, and every wait has a deadline.
+
+#![allow(clippy::expect_used, reason = "a test may say what it expects of the machine")]
+
+pub mod client;
+pub mod daemon;
+pub mod lab;
+pub mod process;
+pub mod wire;

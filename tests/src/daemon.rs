@@ -1,0 +1,157 @@
+//! A dhcpd under test: started in the foreground, ready when it says so, its log read line by line.
+
+use crate::lab::{Lab, binary};
+use crate::process;
+use nix::sys::signal::Signal;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long anything a test waits for may take on a busy machine.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// A running dhcpd; killed when dropped, and its children end with it.
+pub struct Dhcpd {
+    child: Child,
+    log: Arc<Log>,
+    read: usize,
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<(Vec<String>, bool)>,
+    more: Condvar,
+}
+
+impl Dhcpd {
+    /// Starts it with this configuration and waits until it serves. The lease file is the lab's
+    /// `leases`, and stays from one start to the next.
+    pub fn start(lab: &Lab, config: &str, flags: &[&str]) -> Self {
+        let socket = lab.path("notify");
+        let _ = std::fs::remove_file(&socket);
+        let notify = UnixDatagram::bind(&socket).expect("bind the notify socket");
+        let daemon = Self::launch(lab, config, flags);
+        let mut text = [0; 64];
+        notify.set_nonblocking(true).expect("do not wait");
+        let mut daemon = daemon;
+        process::until("dhcpd is ready", LIMIT, || match notify.recv(&mut text) {
+            Ok(length) => &text[..length] == b"READY=1",
+            Err(_) => {
+                let ended = daemon.child.try_wait().expect("wait for dhcpd");
+                assert!(ended.is_none(), "dhcpd is not ready: {ended:?}\n{}", daemon.log());
+                false
+            }
+        });
+        daemon
+    }
+
+    /// Starts it and does not wait.
+    pub fn launch(lab: &Lab, config: &str, flags: &[&str]) -> Self {
+        let config = lab.write("dhcpd.conf", config);
+        let mut child = lab
+            .server
+            .command(binary("dhcpd"))
+            .arg("-d")
+            .arg("-c")
+            .arg(config)
+            .arg("-l")
+            .arg(lab.path("leases"))
+            .args(flags)
+            .env("NOTIFY_SOCKET", lab.path("notify"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start dhcpd");
+        let log = Arc::new(Log::default());
+        let stderr = child.stderr.take().expect("its stderr");
+        let writer = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                writer.lines.lock().expect("log").0.push(line);
+                writer.more.notify_all();
+            }
+            writer.lines.lock().expect("log").1 = true;
+            writer.more.notify_all();
+        });
+        Dhcpd { child, log, read: 0 }
+    }
+
+    /// The parent's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The process id of the server.
+    pub fn server(&self) -> u32 {
+        process::child_titled(self.pid(), "dhcpd: server").expect("the server")
+    }
+
+    /// The process id of the pf table handler.
+    pub fn helper(&self) -> Option<u32> {
+        process::child_titled(self.pid(), "dhcpd: pf table handler")
+    }
+
+    /// The whole log so far.
+    pub fn log(&self) -> String {
+        self.log.lines.lock().expect("log").0.join("\n")
+    }
+
+    /// Waits for a line that contains `text`, after all lines that earlier calls have seen.
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
+        let mut lines = self.log.lines.lock().expect("log");
+        loop {
+            while let Some(line) = lines.0.get(self.read) {
+                self.read += 1;
+                if line.contains(text) {
+                    return line.clone();
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let ended = lines.1;
+            assert!(
+                !left.is_zero() && !ended,
+                "no line with {text:?} in the log:\n{}",
+                lines.0.join("\n")
+            );
+            lines = self.log.more.wait_timeout(lines, left).expect("log").0;
+        }
+    }
+
+    /// Ends it as an administrator would, and waits for that.
+    pub fn terminate(mut self) -> ExitStatus {
+        process::kill(self.pid(), Signal::SIGTERM);
+        self.ended()
+    }
+
+    /// Kills the parent without a warning, and reaps it.
+    pub fn kill(mut self) {
+        process::kill(self.pid(), Signal::SIGKILL);
+        self.ended();
+    }
+
+    /// Waits for it to end by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        process::until("dhcpd ends", LIMIT, || {
+            status = self.child.try_wait().expect("wait for dhcpd");
+            status.is_some()
+        });
+        status.expect("its status")
+    }
+}
+
+impl Drop for Dhcpd {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let children = process::children(self.pid());
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            process::until("dhcpd's children end with it", LIMIT, || {
+                children.iter().all(|child| !process::alive(*child))
+            });
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Two network namespaces with a veth pair between them: a server's side and a client's.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// The server's address on the wire; the subnet is 192.0.2.0/24.
+pub const SERVER: &str = "192.0.2.1";
+
+/// A network namespace of our own; deleted when dropped.
+pub struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    fn new(role: &str) -> Self {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tandem-{}-{number}-{role}", std::process::id());
+        run("ip", &["netns", "add", &name]);
+        let space = Namespace { name };
+        space.run("ip link set lo up");
+        space
+    }
+
+    /// Its name, as `ip netns` has it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A command that will run in here; its process is the program itself.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
+    }
+
+    /// Runs a line of words and returns what it printed.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn run(&self, line: &str) -> String {
+        let output = self.try_run(line);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs a line of words, whatever comes of it.
+    pub fn try_run(&self, line: &str) -> Output {
+        let mut words = line.split_whitespace();
+        let program = words.next().expect("a program");
+        self.command(program).args(words).output().expect("run ip netns exec")
+    }
+
+    /// Gives a ruleset to nft.
+    pub fn nft(&self, ruleset: &str) {
+        let mut words: Vec<&str> = vec!["netns", "exec", &self.name, "nft"];
+        words.push(ruleset);
+        run("ip", &words);
+    }
+
+    /// The elements of a set of `inet dhcpd`, in ascending order.
+    pub fn set(&self, set: &str) -> Vec<std::net::Ipv4Addr> {
+        let text = self.run(&format!("nft list set inet dhcpd {set}"));
+        let mut addresses: Vec<std::net::Ipv4Addr> = match text.split_once("elements = {") {
+            None => Vec::new(),
+            Some((_, elements)) => elements
+                .split(|c: char| !(c.is_ascii_digit() || c == '.'))
+                .filter_map(|word| word.parse().ok())
+                .collect(),
+        };
+        addresses.sort();
+        addresses
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+    }
+}
+
+/// The pair, and a folder for files.
+pub struct Lab {
+    /// Where dhcpd runs; its interface is `srv0`, 192.0.2.1/24.
+    pub server: Namespace,
+    /// Where clients run; their interface is `cli0`, without an address.
+    pub client: Namespace,
+    folder: PathBuf,
+}
+
+impl Lab {
+    /// Makes it.
+    ///
+    /// # Panics
+    /// If it cannot: these tests need root and iproute2.
+    #[allow(clippy::new_without_default, reason = "it does things to the machine")]
+    pub fn new() -> Self {
+        let (server, client) = (Namespace::new("srv"), Namespace::new("cli"));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("tandem-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("make a folder");
+        run(
+            "ip",
+            &[
+                "link",
+                "add",
+                "srv0",
+                "netns",
+                &server.name,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "cli0",
+                "netns",
+                &client.name,
+            ],
+        );
+        server.run(&format!("ip addr add {SERVER}/24 dev srv0"));
+        server.run("ip link set srv0 up");
+        client.run("ip link set cli0 up");
+        Lab { server, client, folder }
+    }
+
+    /// A file of this lab.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes a file of this lab.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("write a file of the lab");
+        path
+    }
+
+    /// The three sets of table `inet dhcpd`, empty.
+    pub fn make_sets(&self) {
+        self.server.nft(
+            "add table inet dhcpd; \
+             add set inet dhcpd leased { type ipv4_addr; }; \
+             add set inet dhcpd abandoned { type ipv4_addr; }; \
+             add set inet dhcpd changed { type ipv4_addr; }",
+        );
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// One of our own programs.
+///
+/// # Panics
+/// If it was not built: `make test` builds the whole workspace first.
+pub fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("our own path");
+    let folder = own.parent().and_then(Path::parent).expect("target/PROFILE/deps");
+    let path = folder.join(name);
+    assert!(path.is_file(), "{} is not built: cargo build --workspace", path.display());
+    path
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().expect("run a program");
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
