@@ -29,9 +29,13 @@ mod tests_answer;
 #[cfg(test)]
 mod tests_dora;
 #[cfg(test)]
+mod tests_hostile;
+#[cfg(test)]
 mod tests_kit;
 #[cfg(test)]
 mod tests_log;
+#[cfg(test)]
+mod tests_model;
 #[cfg(test)]
 mod tests_quirks;
 #[cfg(test)]

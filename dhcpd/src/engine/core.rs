@@ -359,6 +359,22 @@ impl Core {
     }
 }
 
+#[cfg(test)]
+impl Core {
+    /// Asserts that offers and leases know of each other.
+    pub(super) fn check(&self) {
+        self.leases.check();
+        let offers = self.leases.iter().filter(|lease| lease.offer != NONE);
+        let mut count = 0;
+        for lease in offers {
+            let offer = self.offers.get(lease.offer);
+            assert_eq!(self.leases.get(offer.slot).address, lease.address);
+            count += 1;
+        }
+        assert_eq!(self.offers.len(), count);
+    }
+}
+
 /// Every server-identifier that the configuration makes us use.
 fn configured_ids(config: &Config) -> impl Iterator<Item = Ipv4Addr> {
     use crate::wire::code::option::SERVER_IDENTIFIER;

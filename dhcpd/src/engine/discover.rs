@@ -151,8 +151,10 @@ impl Core {
         if let Some(slot) = self.current(network, client).filter(open) {
             return Some(Choice::Slot(slot));
         }
-        if let Some(offer) = self.offers.of(&self.leases.keys, network, client) {
-            return Some(Choice::Slot(self.offers.get(offer).slot));
+        // The offer may be to the same identifier on hardware that shares its lease with another.
+        let offer = self.offers.of(&self.leases.keys, network, client);
+        if let Some(slot) = offer.map(|offer| self.offers.get(offer).slot).filter(open) {
+            return Some(Choice::Slot(slot));
         }
         if let Some(slot) = self.previous(packet, network) {
             return Some(Choice::Slot(slot));

@@ -302,3 +302,31 @@ fn replace(index: &mut Index, key: u32, old: Option<u32>, new: u32) {
 fn free_list(network: u32, abandoned: bool) -> u32 {
     BUCKETS + 2 * network + u32::from(abandoned)
 }
+
+#[cfg(test)]
+impl Leases {
+    /// Asserts that every slot is where its state says, and found by all that it is to be found by.
+    pub(super) fn check(&self) {
+        for (slot, lease) in self.slots.iter().enumerate() {
+            let slot = slot as u32;
+            let linked = self.lists.is_linked(slot);
+            assert_eq!(linked, lease.running || lease.offer == NONE, "{lease:?}");
+            assert_eq!(self.address(lease.address), Some(slot));
+            if lease.abandoned {
+                assert!(lease.hw.is_empty() && lease.id.get().is_none() && lease.offer == NONE);
+            }
+        }
+        for (index, count) in [(&self.by_id, 0), (&self.by_hw, 1), (&self.by_hw_of_id, 2)] {
+            let listed = self.slots.iter().enumerate().filter(|(slot, lease)| {
+                let found = match (count, lease.id.get()) {
+                    (0, Some(id)) => self.id(lease.network, id),
+                    (1, None) => self.hw(lease.network, &lease.hw),
+                    (2, Some(_)) => self.hw_of_id(lease.network, &lease.hw),
+                    _ => None,
+                };
+                found == Some(*slot as u32)
+            });
+            assert_eq!(index.len(), listed.count());
+        }
+    }
+}

@@ -47,6 +47,12 @@ impl Lists {
         self.links[own as usize] = Link { prev: own, next: own };
     }
 
+    #[cfg(test)]
+    pub(super) fn is_linked(&self, slot: u32) -> bool {
+        let own = slot + self.lists;
+        self.links[own as usize].next != own
+    }
+
     /// Orders a list; equal keys stay as they were.
     pub(super) fn sort_by_key<K: Ord>(&mut self, list: u32, key: impl Fn(u32) -> K) {
         let mut slots = Vec::new();

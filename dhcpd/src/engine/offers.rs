@@ -35,6 +35,11 @@ impl Offers {
         Offers { all: Vec::new(), unused: Vec::new(), by_client: Index::new(), ages: Lists::new(1) }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_client.len()
+    }
+
     pub(super) fn get(&self, offer: u32) -> &Offer {
         &self.all[offer as usize]
     }

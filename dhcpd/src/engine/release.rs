@@ -62,9 +62,7 @@ impl Core {
         if !self.is_for_us(packet) {
             return;
         }
-        let Some(slot) =
-            self.own_lease(packet, address).filter(|_| self.has_or_awaits(packet, address))
-        else {
+        let Some(slot) = self.held_or_offered(packet, address) else {
             log::debug!("DHCPDECLINE on {address} ignored: not leased to {hw}");
             return;
         };
@@ -83,28 +81,22 @@ impl Core {
         self.abandon(slot, packet.time, "declined.", out);
     }
 
-    /// The slot of an address, if its last committed holder, or who it is offered to, is exactly
-    /// this client.
+    /// The slot of an address whose holder, or last holder, is exactly this client.
     fn own_lease(&self, packet: &Packet<'_>, address: Ipv4Addr) -> Option<u32> {
         let slot = self.leases.address(u32::from(address))?;
         let lease = self.leases.get(slot);
-        let owns = packet.client.owns(&lease.hw, lease.id.get());
-        (owns || self.is_offered(packet, slot)).then_some(slot)
+        packet.client.owns(&lease.hw, lease.id.get()).then_some(slot)
     }
 
-    fn is_offered(&self, packet: &Packet<'_>, slot: u32) -> bool {
-        match self.leases.get(slot).offer {
-            NONE => false,
-            offer => {
-                let offer = self.offers.get(offer);
-                packet.client.owns(&offer.hw, offer.id.get())
-            }
-        }
-    }
-
-    fn has_or_awaits(&self, packet: &Packet<'_>, address: Ipv4Addr) -> bool {
-        self.leases
-            .address(u32::from(address))
-            .is_some_and(|slot| self.leases.get(slot).is_held() || self.is_offered(packet, slot))
+    /// The slot of an address that this client holds, or was offered while nobody holds it.
+    fn held_or_offered(&self, packet: &Packet<'_>, address: Ipv4Addr) -> Option<u32> {
+        let slot = self.leases.address(u32::from(address))?;
+        let lease = self.leases.get(slot);
+        let holds = lease.is_held() && packet.client.owns(&lease.hw, lease.id.get());
+        let awaits = !lease.is_held() && lease.offer != NONE && {
+            let offer = self.offers.get(lease.offer);
+            packet.client.owns(&offer.hw, offer.id.get())
+        };
+        (holds || awaits).then_some(slot)
     }
 }

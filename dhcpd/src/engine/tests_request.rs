@@ -260,3 +260,20 @@ fn inform_is_answered_without_a_lease() {
     assert!(b.send_by(&inform, &meta).is_empty());
     b.silent(&Ask { ciaddr: ip("192.168.3.3"), ..ask(message::INFORM, 1) });
 }
+
+/// Two machines with one identifier, one of which shares its hardware with a client without: the
+/// offer to one of them is no way into the lease of the other.
+#[test]
+fn a_shared_identifier_opens_no_lease_of_others() {
+    let mut b = Bench::new();
+    let held = b.dora(1);
+    assert_eq!(b.one(&discover(1).id(b"shared")).yours(), held);
+    let other = b.one(&discover(2).id(b"shared")).yours();
+    assert_ne!(other, held);
+    assert_eq!(b.one(&discover(1).id(b"shared")).yours(), held);
+    assert_eq!(b.one(&select(2, held).id(b"shared")).kind(), message::NAK);
+    b.silent(&decline(2, held).id(b"shared"));
+    b.silent(&release(2, held).id(b"shared"));
+    assert_eq!(b.out.records, 0);
+    assert_eq!(b.one(&renew(1, held)).kind(), message::ACK);
+}

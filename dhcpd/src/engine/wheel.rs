@@ -11,7 +11,7 @@ const SPAN: i64 = BUCKETS as i64;
 
 #[derive(Debug)]
 pub(super) struct Wheel {
-    /// The first second that has not been seen to its end.
+    /// The second whose bucket is looked into: the present one, once all before are empty.
     at: i64,
     /// Buckets that may hold something.
     used: [u64; (BUCKETS / 64) as usize],
@@ -40,7 +40,7 @@ impl Wheel {
     ) -> Option<u32> {
         // After a long pause every bucket is visited once, not once for each turn missed.
         self.at = self.at.max(now - SPAN + 1);
-        while self.at <= now {
+        loop {
             let bucket = (self.at & (SPAN - 1)) as u32;
             if let Some(slot) = lists.first(bucket) {
                 lists.unlink(slot);
@@ -51,11 +51,15 @@ impl Wheel {
                 self.insert(lists, slot, ends);
             } else {
                 self.used[bucket as usize / 64] &= !(1 << (bucket % 64));
-                self.at = self.at.saturating_add(1 + self.gap());
+                let next = self.at.saturating_add(1 + self.gap());
+                if next > now {
+                    // The present second may come into use again.
+                    self.at = self.at.max(now);
+                    return None;
+                }
+                self.at = next;
             }
         }
-        self.at = now + 1;
-        None
     }
 
     /// The next second at which something may end.
