@@ -266,3 +266,110 @@ impl<D: Disk> Commit<D> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sim::{Faults, SimDirectory, SimFile};
+    use super::*;
+
+    fn disk() -> (SimDirectory, Commit<SimFile>) {
+        let directory = SimDirectory::new(1, usize::MAX, 1000, Faults::default());
+        let commit = Commit::new(directory.create("leases").unwrap(), 0, false);
+        (directory, commit)
+    }
+
+    fn group(commit: &mut Commit<SimFile>, text: &str) -> Result<(), Failure> {
+        commit.write(text.as_bytes());
+        commit.sync()
+    }
+
+    fn text(directory: &SimDirectory, name: &str) -> String {
+        String::from_utf8(directory.read(name).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_full_disk_costs_the_group_and_no_more() {
+        let (directory, mut commit) = disk();
+        group(&mut commit, "one\n").unwrap();
+        directory.set_capacity(6);
+        commit.write(b"two\n");
+        commit.write(b"three\n");
+        let failure = commit.sync().unwrap_err();
+        assert!(!failure.needs_rewrite);
+        assert_eq!(
+            failure.to_string(),
+            "write the lease file: No space left on device (os error 28)"
+        );
+        assert_eq!(text(&directory, "leases"), "one\n");
+        directory.set_capacity(1000);
+        group(&mut commit, "four\n").unwrap();
+        assert_eq!(text(&directory, "leases"), "one\nfour\n");
+    }
+
+    #[test]
+    fn after_a_failed_sync_only_a_new_file_will_do() {
+        let (directory, mut commit) = disk();
+        directory.set_faults(Faults { sync: 1, ..Faults::default() });
+        assert!(group(&mut commit, "one\n").unwrap_err().needs_rewrite);
+        directory.set_faults(Faults::default());
+        assert!(group(&mut commit, "two\n").unwrap_err().needs_rewrite);
+
+        assert!(commit.begin_rewrite(directory.create("new").unwrap()));
+        commit.snapshot(b"all\n");
+        assert!(group(&mut commit, "three\n").is_err());
+        assert!(commit.end_snapshot());
+        assert!(group(&mut commit, "four\n").is_err(), "the old name is still the broken file's");
+        assert!(!commit.begin_rewrite(directory.create("newer").unwrap()));
+        assert!(commit.switch());
+        group(&mut commit, "five\n").unwrap();
+        assert_eq!(text(&directory, "new"), "all\nthree\nfour\nfive\n");
+    }
+
+    #[test]
+    fn a_rewrite_that_fails_early_is_given_up() {
+        let (directory, mut commit) = disk();
+        group(&mut commit, "one\n").unwrap();
+        assert!(commit.begin_rewrite(directory.create("new").unwrap()));
+        directory.set_capacity(20);
+        commit.snapshot(b"more than there is room for\n");
+        assert!(!commit.lost_rewrite().unwrap().needs_rewrite);
+        assert_eq!(commit.lost_rewrite(), None);
+        assert!(!commit.end_snapshot());
+        assert!(!commit.switch());
+        directory.set_capacity(1000);
+        group(&mut commit, "two\n").unwrap();
+        assert_eq!(text(&directory, "leases"), "one\ntwo\n");
+    }
+
+    /// Either file may be the one that is found: a group that is not in both does not count.
+    #[test]
+    fn while_there_are_two_files_both_must_take_a_group() {
+        let (directory, mut commit) = disk();
+        assert!(commit.begin_rewrite(directory.create("new").unwrap()));
+        assert!(!commit.switch(), "the new file is not whole");
+        commit.snapshot(b"all\n");
+        assert!(commit.end_snapshot());
+        directory.set_capacity(4 + 4 + 2); // room in the old file, none in the new one
+        assert!(group(&mut commit, "one\n").is_err());
+        directory.set_capacity(1000);
+        group(&mut commit, "two\n").unwrap();
+        commit.abandon_rewrite();
+        group(&mut commit, "three\n").unwrap();
+        assert_eq!(text(&directory, "leases"), "one\ntwo\nthree\n");
+        assert_eq!(text(&directory, "new"), "all\ntwo\n");
+    }
+
+    #[test]
+    fn a_line_a_crash_left_open_is_closed() {
+        let directory = SimDirectory::new(1, usize::MAX, 1000, Faults::default());
+        let mut file = directory.create("leases").unwrap();
+        file.write(b"one\ntw", 0).unwrap();
+        let mut commit = Commit::new(file, 6, true);
+        directory.set_capacity(8);
+        group(&mut commit, "three\n").unwrap_err();
+        directory.set_capacity(1000);
+        group(&mut commit, "three\n").unwrap();
+        group(&mut commit, "four\n").unwrap();
+        assert_eq!(text(&directory, "leases"), "one\ntw\nthree\nfour\n");
+    }
+}

@@ -62,6 +62,8 @@ struct Server<'a> {
     memory: BTreeMap<u32, u64>,
     acknowledged: BTreeMap<u32, u64>,
     step: Step,
+    /// The file must not be trusted any more.
+    broken: bool,
     seen: &'a mut Seen,
 }
 
@@ -102,11 +104,13 @@ impl Server<'_> {
         }
         match self.commit.sync() {
             Ok(()) => {
+                assert!(!self.broken, "committed to a file that is not to be trusted");
                 self.acknowledged.extend(changed);
                 self.seen.acknowledged += 1;
             }
             Err(failure) => {
                 self.seen.failed += 1;
+                self.broken |= failure.needs_rewrite && self.step == Step::Idle;
                 if failure.needs_rewrite && self.step == Step::Idle {
                     self.seen.needed_rewrite += 1;
                     self.directory.set_capacity(1_000_000);
@@ -151,6 +155,7 @@ impl Server<'_> {
             Step::Renamed => {
                 if self.directory.sync().is_ok() {
                     assert!(self.commit.switch());
+                    self.broken = false;
                     self.seen.switched += 1;
                     self.step = Step::Idle;
                 }
@@ -227,6 +232,7 @@ fn schedule(seed: u64, seen: &mut Seen) {
             memory: found,
             acknowledged: relied,
             step: Step::Idle,
+            broken: false,
             seen,
         };
         server.run();
@@ -258,7 +264,6 @@ fn no_crash_loses_what_was_acknowledged() {
             std::panic::resume_unwind(panic);
         }
     }
-    eprintln!("{seen:?}");
     // The schedules went everywhere they should.
     for count in [
         seen.acknowledged / 10,

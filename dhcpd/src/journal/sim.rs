@@ -112,6 +112,11 @@ impl SimDirectory {
         self.world().capacity = capacity;
     }
 
+    /// Changes how often the disk misbehaves.
+    pub fn set_faults(&self, faults: Faults) {
+        self.world().faults = faults;
+    }
+
     /// Makes an empty file, in place of any that has the name.
     ///
     /// # Errors
