@@ -70,6 +70,7 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 /// # Errors
 /// The process has a logger already, or no socket can be made.
 pub fn init(destination: Destination, tag: &str, verbose: bool) -> Result<(), Error> {
+    once()?;
     let level = if verbose { LevelFilter::Debug } else { LevelFilter::Info };
     let out = match destination {
         Destination::Stderr => Out::Stderr,
@@ -83,6 +84,7 @@ pub fn init(destination: Destination, tag: &str, verbose: bool) -> Result<(), Er
 /// # Errors
 /// As [`init`]; or what the parent said makes no sense.
 pub fn inherit(tag: &str) -> Result<(), Error> {
+    once()?;
     let said = std::env::var(VARIABLE).unwrap_or_else(|_| "stderr:info".to_owned());
     let bad = || Error::says(format!("{VARIABLE}={said}: not DESTINATION:LEVEL"));
     let (destination, level) = said.split_once(':').ok_or_else(bad)?;
@@ -98,15 +100,11 @@ pub fn inherit(tag: &str) -> Result<(), Error> {
 /// Says `fatal in NAME: text` at LOG_CRIT, writes what is waiting and exits with code 1. NAME is
 /// the process's part in its title, or the tag.
 pub fn fatal(text: fmt::Arguments<'_>) -> ! {
-    let name = match role() {
-        Some(title) => title.split_once(": ").map(|(_, name)| name.to_owned()),
-        None => LINES.get().map(|lines| lock(lines).tag.clone()),
-    };
-    let name = name.as_deref().unwrap_or("start-up");
-    if LINES.get().is_some() {
+    if let Some(lines) = LINES.get() {
+        let name = lock(lines).name.clone();
         log::error!(target: CRITICAL, "fatal in {name}: {text}");
     } else {
-        let _ = writeln!(io::stderr(), "fatal in {name}: {text}");
+        let _ = writeln!(io::stderr(), "fatal at start: {text}");
     }
     std::process::exit(1)
 }
@@ -137,8 +135,16 @@ pub(crate) fn descriptor() -> Result<Option<OwnedFd>, Error> {
     }
 }
 
+/// Before anything is opened or taken over: the descriptor of the first time must stay.
+fn once() -> Result<(), Error> {
+    if LINES.get().is_some() { Err(again()) } else { Ok(()) }
+}
+
+fn again() -> Error {
+    Error::says("start logging: it has been started already")
+}
+
 fn install(out: Out, tag: &str, level: LevelFilter) -> Result<(), Error> {
-    let again = || Error::says("start logging: it has been started already");
     let lines = Lines::new(out, tag);
     LINES.set(Mutex::new(lines)).map_err(|_| again())?;
     let inner = Builder::new()
@@ -257,7 +263,8 @@ enum Out {
 /// The lines that wait to be written.
 struct Lines {
     out: Out,
-    tag: String,
+    /// What this process is in a line about its end.
+    name: String,
     /// `tag[pid]: `, or nothing on stderr.
     head: String,
     bytes: Vec<u8>,
@@ -272,7 +279,11 @@ impl Lines {
             Out::Stderr => String::new(),
             Out::Syslog(_) => format!("{tag}[{}]: ", std::process::id()),
         };
-        Lines { out, tag: tag.to_owned(), head, bytes: Vec::new(), ends: Vec::new(), lost: 0 }
+        // Now, because a confined process may not look at its descriptors any more.
+        let title = role();
+        let name = title.as_ref().and_then(|title| title.split_once(": ")).map(|(_, name)| name);
+        let name = name.unwrap_or(tag).to_owned();
+        Lines { out, name, head, bytes: Vec::new(), ends: Vec::new(), lost: 0 }
     }
 
     fn add(&mut self, severity: u8, text: &[u8]) {

@@ -138,3 +138,105 @@ fn send_some(
         unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count as _, flags as _) };
     usize::try_from(sent).map_err(|_| Errno::last())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    /// A path of its own for each test, for as long as the test program runs.
+    fn path(name: &str) -> &'static str {
+        let name = format!("supervise-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_file(&path);
+        Box::leak(path.to_str().expect("UTF-8").to_owned().into_boxed_str())
+    }
+
+    fn syslogd(path: &str) -> UnixDatagram {
+        let socket = UnixDatagram::bind(path).expect("bind");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+        socket
+    }
+
+    fn next(socket: &UnixDatagram) -> String {
+        let mut bytes = [0; 4096];
+        let length = socket.recv(&mut bytes).expect("a line within ten seconds");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    }
+
+    fn lines(count: usize) -> (Vec<u8>, Vec<usize>) {
+        let mut bytes = Vec::new();
+        let mut ends = Vec::new();
+        for n in 0..count {
+            bytes.extend_from_slice(format!("line {n}").as_bytes());
+            ends.push(bytes.len());
+        }
+        (bytes, ends)
+    }
+
+    #[test]
+    fn a_line_is_a_datagram_and_none_is_lost_or_moved() {
+        let path = path("whole");
+        let socket = syslogd(path);
+        let mut transport = Transport::open_at(path).expect("open");
+        let (mut bytes, mut ends) = lines(3000);
+        let mut read = 0;
+        let mut rounds = 0;
+        while !ends.is_empty() {
+            // More than any queue holds: it must stop and not block.
+            let sent = transport.send(&bytes, &ends);
+            assert!(sent > 0 && sent < 3000, "{sent}");
+            for _ in 0..sent {
+                assert_eq!(next(&socket), format!("line {read}"));
+                read += 1;
+            }
+            let gone = ends[sent - 1];
+            bytes.drain(..gone);
+            ends.drain(..sent);
+            ends.iter_mut().for_each(|end| *end -= gone);
+            rounds += 1;
+        }
+        assert!(read == 3000 && rounds > 1);
+        std::fs::remove_file(path).expect("clean up");
+    }
+
+    #[test]
+    fn waits_for_a_syslogd_and_finds_a_new_one_for_all() {
+        let path = path("again");
+        let mut parent = Transport::open_at(path).expect("open");
+        let copy = parent.descriptor().expect("copy").expect("a socket");
+        let mut child =
+            Transport { fd: copy, finder: false, connected: true, tried: None, path: "/nowhere" };
+        let (bytes, ends) = lines(2);
+        let send = |transport: &mut Transport| transport.send(&bytes, &ends);
+        assert_eq!((send(&mut parent), send(&mut child)), (0, 0), "there is none yet");
+        for _ in 0..2 {
+            let socket = syslogd(path);
+            let until = Instant::now() + Duration::from_secs(10);
+            while send(&mut parent) == 0 {
+                assert!(Instant::now() < until, "not found again");
+                std::thread::yield_now();
+            }
+            assert_eq!(send(&mut child), 2, "the parent has found it for the child too");
+            assert_eq!([next(&socket), next(&socket)], ["line 0", "line 1"]);
+            assert_eq!([next(&socket), next(&socket)], ["line 0", "line 1"]);
+            std::fs::remove_file(path).expect("clean up");
+            drop(socket);
+            assert_eq!((send(&mut parent), send(&mut child)), (0, 0), "it is gone");
+        }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_sent_does_not_stop_the_others() {
+        let path = path("long");
+        let socket = syslogd(path);
+        let mut transport = Transport::open_at(path).expect("open");
+        let mut bytes = vec![b'x'; 4 << 20];
+        let ends = [bytes.len(), bytes.len() + 3];
+        bytes.extend_from_slice(b"two");
+        assert_eq!(transport.send(&bytes, &ends), 2);
+        assert_eq!(next(&socket), "two");
+        std::fs::remove_file(path).expect("clean up");
+    }
+}
