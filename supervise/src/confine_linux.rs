@@ -27,11 +27,11 @@ const SECURE_BITS: c_int = libc::SECBIT_NOROOT
     | libc::SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
 
 pub(super) fn check(confinement: &Confinement<'_>) -> Result<(), Error> {
-    // The kernel allows this, as a change of nothing, to a process with one thread only.
-    let alone = libc::CLONE_THREAD | libc::CLONE_SIGHAND | libc::CLONE_VM;
-    // SAFETY: a system call on a plain number, without effect in a process with one thread.
-    if unsafe { libc::unshare(alone) } != 0 {
-        return Err(Error::last("confine a process that has more than one thread"));
+    let threads = std::fs::read_dir("/proc/self/task")
+        .map_err(|e| Error::system("count our threads in /proc/self/task", e))?
+        .count();
+    if threads != 1 {
+        return Err(Error::says(format!("confine a process that has {threads} threads, not one")));
     }
     // A mistake in a table shows now, not when the rights are gone.
     filter::program(confinement.rules.calls).map(drop)

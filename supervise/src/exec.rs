@@ -49,7 +49,8 @@ pub(crate) struct Held<'a> {
 }
 
 /// Executes `image` in a new process and returns when that has succeeded, with the handle that
-/// was taken before the child was allowed to go on.
+/// was taken before the child was allowed to go on. (A child that is killed before execve looks
+/// like one that is killed right after it: its end tells.)
 pub(crate) fn run(image: &Image, held: &Held<'_>) -> Result<(i32, Handle), Error> {
     let what = || format!("start {}", image.path.to_string_lossy());
     let (ours, theirs) =
@@ -77,15 +78,16 @@ pub(crate) fn run(image: &Image, held: &Held<'_>) -> Result<(i32, Handle), Error
     // and the memory prepared above, and never returns.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
+        let mut start = raw.start;
         // SAFETY: `raw` points into `image`, `argv` and `environment`, alive in this copy of the
         // address space; the vectors are terminated by a null pointer.
-        let errno = match unsafe { become_image(&raw) } {
+        let errno = match unsafe { become_image(&raw, &mut start) } {
             Ok(never) => match never {},
             Err(errno) => errno,
         };
         // SAFETY: both only take plain values and a pointer to a live local; _exit never returns.
         unsafe {
-            libc::send(raw.start, ptr::from_ref(&errno).cast(), size_of_val(&errno), 0);
+            libc::send(start, ptr::from_ref(&errno).cast(), size_of_val(&errno), 0);
             libc::_exit(127);
         }
     }
@@ -148,19 +150,20 @@ struct Raw {
     start: RawFd,
 }
 
-/// The child's way from fork to execve. Returns only if something failed, with its error number.
+/// The child's way from fork to execve. Returns only if something failed, with its error number,
+/// which is to be sent to `start`.
 ///
 /// # Safety
 /// Runs in a process that has just been forked. The pointers are valid C strings and vectors of
 /// them, each ended by a null pointer.
-unsafe fn become_image(raw: &Raw) -> Result<Infallible, c_int> {
+unsafe fn become_image(raw: &Raw, start: &mut RawFd) -> Result<Infallible, c_int> {
     // SAFETY: plain system calls on plain values; the sigset and sigaction are locals that the
     // calls initialise or read; the pointers are good by this function's own contract.
     unsafe {
         let null = lift(raw.null)?;
         let channel = lift(raw.channel)?;
         let syslog = if raw.syslog >= 0 { lift(raw.syslog)? } else { -1 };
-        let start = lift(raw.start)?;
+        *start = lift(raw.start)?;
 
         put(null, 0)?;
         for standard in [1, 2] {
@@ -174,7 +177,8 @@ unsafe fn become_image(raw: &Raw) -> Result<Infallible, c_int> {
         } else {
             libc::close(SYSLOG_FD);
         }
-        put(start, START_FD)?;
+        put(*start, START_FD)?;
+        *start = START_FD;
         check(libc::fcntl(START_FD, libc::F_SETFD, libc::FD_CLOEXEC))?;
         handle::close_from(START_FD + 1)?;
 

@@ -24,6 +24,7 @@ pub fn main() -> ExitCode {
             ("signals_stand_as_at_boot", signals_stand_as_at_boot),
             ("code_and_signal_differ", code_and_signal_differ),
             ("missing_program_is_an_error", missing_program_is_an_error),
+            ("what_cannot_be_executed_is_an_error", what_cannot_be_executed_is_an_error),
             ("title_must_be_one", title_must_be_one),
             ("killed_parent_is_eof", killed_parent_is_eof),
             ("signals_say_who", signals_say_who),
@@ -186,6 +187,23 @@ fn code_and_signal_differ() {
 fn missing_program_is_an_error() {
     let error = start(Program::Sibling("no-such-helper"), "life: none", &[]).expect_err("missing");
     assert!(error.to_string().starts_with("no-such-helper: neither "), "{error}");
+}
+
+/// execve itself fails, in the child, when everything else is in its place.
+fn what_cannot_be_executed_is_an_error() {
+    let own = std::env::current_exe().expect("our own executable");
+    let name: &str = Box::leak(format!("no-program-{}", std::process::id()).into_boxed_str());
+    let path = own.with_file_name(name);
+    let attempt = || start(Program::Sibling(name), "life: none", &[]).map(drop);
+    for (mode, why) in [(0o644, "Permission denied"), (0o755, "Exec format error")] {
+        fs::write(&path, "no program").expect("write");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(&path, mode).expect("chmod");
+        let text = attempt().expect_err("not a program").to_string();
+        let begin = format!("start {}: {why}", path.display());
+        assert!(text.starts_with(&begin), "{text}");
+    }
+    fs::remove_file(&path).expect("clean up");
 }
 
 fn title_must_be_one() {
