@@ -406,6 +406,14 @@ static STATEMENTS: &[Row] = &[
     isc("zone"),
 ];
 
+/// All first words that mean something here, and what follows `allow` and `deny`.
+#[cfg(test)]
+pub fn known_names() -> impl Iterator<Item = &'static str> {
+    let means = |row: &&Row| !matches!(row.meaning, M::NotYet | M::Ignored(_) | M::Refused(_));
+    let flags = FLAGS.iter().filter(|flag| flag.field.is_some()).map(|flag| flag.name);
+    STATEMENTS.iter().filter(means).map(|row| row.name).chain(flags)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

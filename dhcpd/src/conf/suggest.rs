@@ -14,41 +14,60 @@ pub fn nearest(word: &str, candidates: impl Iterator<Item = &'static str>) -> Op
     }
     let word = word.to_ascii_lowercase();
     let limit = (word.len() / 3).clamp(1, 3);
+    let mut rows = Rows::default();
     let near = |candidate: &'static str| {
         let begins = word.len() >= MIN_BEGINNING && candidate.starts_with(&word);
-        // At least as many edits as one has more letters than the other.
-        let distance = match candidate.len().abs_diff(word.len()) <= limit {
-            true => distance(word.as_bytes(), candidate.as_bytes()),
-            false => usize::MAX,
-        };
-        let distance = if begins { distance.min(limit) } else { distance };
-        (distance <= limit).then_some((distance, candidate))
+        let distance = rows.distance(word.as_bytes(), candidate.as_bytes(), limit);
+        let distance = if begins { Some(distance.unwrap_or(limit)) } else { distance };
+        Some((distance?, candidate))
     };
     candidates.filter_map(near).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
 }
 
-/// Edits from one to the other: the restricted Damerau-Levenshtein distance, three rows at a time.
-fn distance(from: &[u8], to: &[u8]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=to.len()).collect();
-    let mut previous = None;
-    for (row, letter) in from.iter().enumerate() {
-        let mut this = vec![row + 1];
-        for (column, other) in to.iter().enumerate() {
-            let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX);
-            let exchanged = at(&last, column) + usize::from(letter != other);
-            let put_in = at(&this, column) + 1;
-            let left_out = at(&last, column + 1) + 1;
-            let mut best = exchanged.min(put_in).min(left_out);
-            if column > 0 && previous == Some(other) && to.get(column - 1) == Some(letter) {
-                best = best.min(at(&before, column - 1) + 1);
-            }
-            this.push(best);
+/// Three rows of the table of distances, kept for the next pair of words.
+#[derive(Default)]
+struct Rows {
+    before: Vec<usize>,
+    last: Vec<usize>,
+    this: Vec<usize>,
+}
+
+impl Rows {
+    /// Edits from one to the other, the restricted Damerau-Levenshtein distance; `None` if they
+    /// are more than the limit.
+    fn distance(&mut self, from: &[u8], to: &[u8], limit: usize) -> Option<usize> {
+        // At least as many edits as one has more letters than the other.
+        if from.len().abs_diff(to.len()) > limit {
+            return None;
         }
-        before = std::mem::replace(&mut last, this);
-        previous = Some(letter);
+        let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX / 2);
+        let Rows { before, last, this } = self;
+        last.clear();
+        last.extend(0..=to.len());
+        let mut previous = None;
+        for (row, letter) in from.iter().enumerate() {
+            this.clear();
+            this.push(row + 1);
+            for (column, other) in to.iter().enumerate() {
+                let exchanged = at(last, column) + usize::from(letter != other);
+                let put_in = at(this, column) + 1;
+                let left_out = at(last, column + 1) + 1;
+                let mut best = exchanged.min(put_in).min(left_out);
+                if column > 0 && previous == Some(other) && to.get(column - 1) == Some(letter) {
+                    best = best.min(at(before, column - 1) + 1);
+                }
+                this.push(best);
+            }
+            // What comes of two rows beyond the limit is beyond it too.
+            if this.iter().chain(last.iter()).all(|distance| *distance > limit) {
+                return None;
+            }
+            std::mem::swap(before, last);
+            std::mem::swap(last, this);
+            previous = Some(letter);
+        }
+        last.last().copied().filter(|distance| *distance <= limit)
     }
-    last.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -57,7 +76,14 @@ mod tests {
 
     #[test]
     fn distances() {
-        let of = |a: &str, b: &str| distance(a.as_bytes(), b.as_bytes());
+        let mut rows = Rows::default();
+        let mut of = |a: &str, b: &str| {
+            let mut distance = |limit| rows.distance(a.as_bytes(), b.as_bytes(), limit);
+            let found = distance(99).unwrap();
+            assert_eq!(distance(found), Some(found));
+            assert_eq!(found.checked_sub(1).and_then(distance), None);
+            found
+        };
         assert_eq!(of("", ""), 0);
         assert_eq!(of("abc", ""), 3);
         assert_eq!(of("", "abc"), 3);

@@ -54,3 +54,13 @@ fn option(settings: &Settings, code: u8) -> Option<&[u8]> {
 }
 
 const SUBNET: &str = "subnet 10.0.0.0 netmask 255.255.255.0 { range 10.0.0.10 10.0.0.99; }\n";
+
+/// Everything that has a meaning, and every option, is in the manual page.
+#[test]
+fn the_manual_page_names_all_there_is() {
+    let page = include_str!("../../dhcpd.conf.5");
+    let words: std::collections::HashSet<&str> = page.split_ascii_whitespace().collect();
+    let known = super::statements::known_names().chain(super::options::names());
+    let missing: Vec<&str> = known.filter(|name| !words.contains(name)).collect();
+    assert_eq!(missing, [""; 0]);
+}
