@@ -61,8 +61,9 @@ pub struct Service<'a> {
 ///
 /// `readiness` comes from the process that is to be the parent for good: nothing forks after it.
 pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
-    let user = supervise::user(USER).map_err(text)?;
-    let store = Store::open(&service.args.leases, user.gid).map_err(text)?;
+    // The children need it: said before anything is opened.
+    supervise::user(USER).map_err(text)?;
+    let store = Store::open(&service.args.leases).map_err(text)?;
     let udp = udp::open(Ipv4Addr::UNSPECIFIED, Accept::Unicast).map_err(text)?;
     let icmp = icmp::open().map_err(text)?;
     let signals = Signals::open(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map_err(text)?;

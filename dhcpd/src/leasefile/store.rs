@@ -1,19 +1,37 @@
 //! The lease file as the parent has it: found by name, opened, replaced.
+//!
+//! Everything goes through a handle of its directory, so that a rename and the sync that makes it
+//! durable mean the same directory whatever becomes of the path. What is in the files is the
+//! server's business.
 
 use crate::msg::Renamed;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// The lease file, and where its successor is written.
 pub struct Store {
+    /// For messages.
     path: PathBuf,
-    successor: PathBuf,
     folder: File,
+    name: OsString,
+    successor: OsString,
     file: File,
+    new: Option<New>,
+}
+
+/// A successor that has not taken over for good.
+struct New {
+    file: File,
+    /// It has the lease file's name; its directory is still to be synced.
+    renamed: bool,
 }
 
 /// What was tried on which file, and what the system said.
@@ -21,7 +39,7 @@ pub struct Store {
 pub struct Error(String);
 
 impl Error {
-    fn new(tried: &str, path: &Path, error: &io::Error) -> Self {
+    fn new(tried: &str, path: &Path, error: impl fmt::Display) -> Self {
         Error(format!("{tried} {}: {error}", path.display()))
     }
 }
@@ -32,55 +50,278 @@ impl fmt::Display for Error {
     }
 }
 
+impl std::error::Error for Error {}
+
 impl Store {
-    /// Opens the lease file; one that is missing is created, with mode 0640.
-    pub fn open(path: &Path, _gid: u32) -> Result<Store, Error> {
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+    /// Opens the lease file; one that is missing is created, with mode 0640. If the name is a
+    /// symbolic link, what it leads to is the lease file, and the link stays.
+    ///
+    /// # Errors
+    /// If it cannot be opened for reading and writing, is not a regular file, or its directory
+    /// cannot be synced.
+    pub fn open(path: &Path) -> Result<Store, Error> {
+        let path = match resolve(path) {
+            Ok(path) => path,
+            Err(error) => return Err(Error::new("find", path, error)),
         };
-        let folder = File::open(folder).map_err(|e| Error::new("open", folder, &e))?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o640)
-            .open(path)
-            .map_err(|e| Error::new("open", path, &e))?;
-        let mut successor = path.as_os_str().to_owned();
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Error::new("open", &path, "not the name of a file"));
+        };
+        let folder = File::open(parent).map_err(|e| Error::new("open", parent, e))?;
+        let file = open_in(&folder, name, OFlag::O_CREAT, 0o640)
+            .map_err(|e| Error::new("open", &path, e))?;
+        let kind = file.metadata().map_err(|e| Error::new("stat", &path, e))?.file_type();
+        if !kind.is_file() {
+            return Err(Error::new("open", &path, "not a regular file"));
+        }
+        // Not only because the file may be new: whoever was here before may have been killed
+        // between a rename and its sync, and what is written from here on must not lose its name.
+        folder.sync_all().map_err(|e| Error::new("sync", parent, e))?;
+        let mut successor = name.to_owned();
         successor.push(".new");
-        Ok(Store { path: path.to_owned(), successor: successor.into(), folder, file })
+        let name = name.to_owned();
+        Ok(Store { path, folder, name, successor, file, new: None })
     }
 
     /// The lease file, for the server.
+    ///
+    /// # Errors
+    /// If there is no descriptor left.
     pub fn lease_file(&self) -> Result<OwnedFd, Error> {
         let copy = self.file.try_clone();
-        copy.map(OwnedFd::from).map_err(|e| Error::new("hand over", &self.path, &e))
+        copy.map(OwnedFd::from).map_err(|e| Error::new("hand over", &self.path, e))
     }
 
-    /// A new, empty file beside it.
+    /// A new, empty file beside it, with the same owner and mode. One that was made before and has
+    /// not taken over is gone then.
+    ///
+    /// # Errors
+    /// If there is no making one, or the one before may have taken over.
     pub fn new_file(&mut self) -> Result<OwnedFd, Error> {
-        match fs::remove_file(&self.successor) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::new("remove", &self.successor, &e));
-            }
-            _ => {}
+        if self.new.as_ref().is_some_and(|new| new.renamed) {
+            return Err(Error::new("replace", &self.path, "its directory is still to be synced"));
         }
-        let mut new = OpenOptions::new();
-        new.read(true).write(true).create_new(true).mode(0o640);
-        let file = new.open(&self.successor);
-        file.map(OwnedFd::from).map_err(|e| Error::new("create", &self.successor, &e))
+        self.remove_successor()?;
+        let file = self.create().map_err(|e| Error::new("create", &self.successor_path(), e))?;
+        let copy = file.try_clone().map_err(|e| Error::new("hand over", &self.path, e))?;
+        self.new = Some(New { file, renamed: false });
+        Ok(copy.into())
     }
 
-    /// Puts the new file in the lease file's place, durably.
+    /// Puts the new file in the lease file's place, durably. After [`Renamed::Maybe`] it is to be
+    /// called again, and goes on where it failed.
     pub fn replace(&mut self) -> Renamed {
-        if let Err(e) = fs::rename(&self.successor, &self.path) {
-            return Renamed::No(format!("rename {}: {e}", self.successor.display()));
+        let Some(mut new) = self.new.take() else {
+            return Renamed::No(format!("replace {}: there is no new file", self.path.display()));
+        };
+        if !new.renamed
+            && let Err(error) = self.rename(&new.file)
+        {
+            // If it stays, the next one removes it.
+            let _ = self.remove_successor();
+            return Renamed::No(format!("rename {}: {error}", self.successor_path().display()));
         }
+        new.renamed = true;
         match self.folder.sync_all() {
-            Ok(()) => Renamed::Yes,
-            Err(e) => Renamed::Maybe(format!("sync the directory of {}: {e}", self.path.display())),
+            Ok(()) => {
+                self.file = new.file;
+                Renamed::Yes
+            }
+            Err(error) => {
+                self.new = Some(new);
+                Renamed::Maybe(format!("sync the directory of {}: {error}", self.path.display()))
+            }
         }
+    }
+
+    fn rename(&self, new: &File) -> io::Result<()> {
+        let renamed = renameat(&self.folder, &*self.successor, &self.folder, &*self.name);
+        let Err(error) = renamed else { return Ok(()) };
+        // A network or a failing disk may report an error for what it did do. To go on with the old
+        // file then would be to write where nobody will look.
+        let found = fstatat(&self.folder, &*self.name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let new = new.metadata()?;
+        if found.st_ino as u64 == new.ino() && found.st_dev as u64 == new.dev() {
+            return Ok(());
+        }
+        Err(error.into())
+    }
+
+    fn create(&self) -> io::Result<File> {
+        let like = self.file.metadata()?;
+        let file = open_in(&self.folder, &self.successor, OFlag::O_CREAT | OFlag::O_EXCL, 0o600)?;
+        let is = file.metadata()?;
+        if (is.uid(), is.gid()) != (like.uid(), like.gid()) {
+            fchown(&file, Some(like.uid()), Some(like.gid()))?;
+        }
+        file.set_permissions(Permissions::from_mode(like.mode() & 0o777))?;
+        Ok(file)
+    }
+
+    fn remove_successor(&mut self) -> Result<(), Error> {
+        self.new = None;
+        match unlinkat(&self.folder, &*self.successor, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(nix::errno::Errno::ENOENT) => Ok(()),
+            Err(error) => Err(Error::new("remove", &self.successor_path(), error)),
+        }
+    }
+
+    fn successor_path(&self) -> PathBuf {
+        self.path.with_file_name(&self.successor)
+    }
+}
+
+/// The path without symbolic links; the file itself may be missing.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            Ok(fs::canonicalize(parent)?.join(path.file_name().ok_or(error)?))
+        }
+        other => other,
+    }
+}
+
+fn open_in(folder: &File, name: &OsStr, flags: OFlag, mode: u32) -> io::Result<File> {
+    let flags = flags | OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let mode = Mode::from_bits_truncate(mode as libc::mode_t);
+    Ok(File::from(openat(folder, name, flags, mode)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A directory that is gone after the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Self {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("dhcpd-store-{}-{count}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir(&path).unwrap();
+            Folder(path)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.0).unwrap();
+            let name = |e: io::Result<fs::DirEntry>| e.unwrap().file_name().into_string().unwrap();
+            let mut names: Vec<String> = entries.map(name).collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_missing_file_is_created() {
+        let folder = Folder::new();
+        let path = folder.0.join("leases");
+        let store = Store::open(&path).unwrap();
+        assert_eq!(mode(&path) & !0o640, 0);
+        let mut file = File::from(store.lease_file().unwrap());
+        file.write_all(b"text").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"text");
+    }
+
+    #[test]
+    fn the_new_file_takes_over_with_owner_and_mode() {
+        let folder = Folder::new();
+        let path = folder.0.join("leases");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o604)).unwrap();
+        let is_root = fs::metadata(&path).unwrap().uid() == 0;
+        if is_root {
+            std::os::unix::fs::chown(&path, Some(12), Some(34)).unwrap();
+        }
+        // What a crash in the middle of a rewrite leaves.
+        fs::write(folder.0.join("leases.new"), "stale").unwrap();
+        let mut store = Store::open(&path).unwrap();
+        for text in ["first", "second"] {
+            let before = fs::read(&path).unwrap();
+            let mut new = File::from(store.new_file().unwrap());
+            new.write_all(text.as_bytes()).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), before);
+            assert_eq!(store.replace(), Renamed::Yes);
+            assert_eq!(fs::read(&path).unwrap(), text.as_bytes());
+            assert_eq!(mode(&path), 0o604);
+            let held = fs::metadata(&path).unwrap();
+            assert!(!is_root || (held.uid(), held.gid()) == (12, 34));
+        }
+        assert_eq!(folder.names(), ["leases"]);
+    }
+
+    #[test]
+    fn a_new_file_may_be_forgotten() {
+        let folder = Folder::new();
+        let path = folder.0.join("leases");
+        fs::write(&path, "old").unwrap();
+        let mut store = Store::open(&path).unwrap();
+        assert!(matches!(store.replace(), Renamed::No(_)));
+        store.new_file().unwrap();
+        store.new_file().unwrap();
+        fs::remove_file(folder.0.join("leases.new")).unwrap();
+        let Renamed::No(why) = store.replace() else { panic!("renamed") };
+        assert!(why.contains("leases.new: ") && why.contains("ENOENT") || why.contains("No such"));
+        assert!(matches!(store.replace(), Renamed::No(_)));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+
+    /// What looks like a failure may have been done; the next try must not undo that.
+    #[test]
+    fn a_rename_that_happened_counts() {
+        let folder = Folder::new();
+        let path = folder.0.join("leases");
+        fs::write(&path, "old").unwrap();
+        let mut store = Store::open(&path).unwrap();
+        let mut new = File::from(store.new_file().unwrap());
+        new.write_all(b"new").unwrap();
+        fs::rename(folder.0.join("leases.new"), &path).unwrap();
+        assert_eq!(store.replace(), Renamed::Yes);
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let folder = Folder::new();
+        let (link, path) = (folder.0.join("link"), folder.0.join("leases"));
+        fs::write(&path, "old").unwrap();
+        symlink("leases", &link).unwrap();
+        let mut store = Store::open(&link).unwrap();
+        File::from(store.new_file().unwrap()).write_all(b"new").unwrap();
+        assert_eq!(store.replace(), Renamed::Yes);
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("leases"));
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let folder = Folder::new();
+        symlink("nowhere", folder.0.join("dangling")).unwrap();
+        nix::unistd::mkfifo(&folder.0.join("fifo"), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        fs::create_dir(folder.0.join("folder")).unwrap();
+        for name in ["dangling", "fifo", "folder", "missing/leases"] {
+            let path = folder.0.join(name);
+            let error = Store::open(&path).err().unwrap_or_else(|| panic!("{name} was opened"));
+            assert!(error.to_string().contains(folder.0.to_str().unwrap()), "{error}");
+        }
+        assert_eq!(folder.names(), ["dangling", "fifo", "folder"]);
     }
 }
