@@ -13,6 +13,20 @@ use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 
 use crate::{Error, Exit};
 
+/// The kernel's own kevent, as tools/bsd/abi.c has it from the systems' headers.
+const _: () = {
+    use std::mem::offset_of;
+    let netbsd = cfg!(target_os = "netbsd");
+    assert!(offset_of!(libc::kevent, ident) == 0);
+    assert!(offset_of!(libc::kevent, filter) == 8);
+    assert!(offset_of!(libc::kevent, flags) == if netbsd { 12 } else { 10 });
+    assert!(offset_of!(libc::kevent, fflags) == if netbsd { 16 } else { 12 });
+    assert!(offset_of!(libc::kevent, data) == if netbsd { 24 } else { 16 });
+    assert!(offset_of!(libc::kevent, udata) == if netbsd { 32 } else { 24 });
+    assert!(EvFlags::EV_ADD.bits() == 1);
+    assert!(FilterFlag::NOTE_EXIT.bits() == 0x8000_0000);
+};
+
 /// The one thing through which a child is waited for and signalled.
 #[derive(Debug)]
 pub(crate) struct Handle {

@@ -11,6 +11,10 @@ pub(crate) const VOUCHED: [c_int; 2] = [0x10001, 0x10007];
 /// The code under which the sender fills in everything, SI_QUEUE: sigqueue(2).
 pub(crate) const CLAIMED: c_int = 0x10002;
 
+/// Where a siginfo_t holds the sender's process id and user id, in bytes from its start. (Asked for
+/// here, and proved in tools/bsd/abi.c, because the libc crate looks in a wrong place on OpenBSD.)
+pub(crate) const SENDER_AT: [usize; 2] = [12, 16];
+
 /// What `pid` is executing now.
 pub(crate) fn executable(pid: i32) -> Exe {
     let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PATHNAME, pid];

@@ -12,6 +12,11 @@ pub(crate) const VOUCHED: [c_int; 2] = [libc::SI_USER, libc::SI_TKILL];
 /// The code under which the sender fills in everything: sigqueue(3).
 pub(crate) const CLAIMED: c_int = libc::SI_QUEUE;
 
+/// Where a siginfo_t holds the sender's process id and user id, for the handler that the BSDs use
+/// and that is tested here: behind three numbers, aligned as a pointer.
+#[cfg(test)]
+pub(crate) const SENDER_AT: [usize; 2] = if size_of::<usize>() == 8 { [16, 20] } else { [12, 16] };
+
 /// What `pid` is executing now. The pidfd, taken first, makes sure that all answers are about
 /// one process; only the kernel's word that `pid` was the sender is older than it.
 pub(crate) fn executable(pid: i32) -> Exe {

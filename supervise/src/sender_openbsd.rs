@@ -12,6 +12,10 @@ pub(crate) const VOUCHED: [c_int; 2] = [0, -1];
 /// The code under which the sender fills in everything, SI_QUEUE.
 pub(crate) const CLAIMED: c_int = -2;
 
+/// Where a siginfo_t holds the sender's process id and user id, in bytes from its start. (Asked for
+/// here, and proved in tools/bsd/abi.c, because the libc crate looks in a wrong place on OpenBSD.)
+pub(crate) const SENDER_AT: [usize; 2] = [16, 20];
+
 /// OpenBSD keeps no path of a process's executable.
 pub(crate) fn executable(_pid: i32) -> Exe {
     Exe::Hidden

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction};
 
+use crate::sender::SENDER_AT;
 use crate::signals::origin;
 use crate::{Error, Signal};
 
@@ -106,11 +107,12 @@ impl Drop for Signals {
 
 extern "C" fn caught(number: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     let before = Errno::last_raw();
-    // SAFETY: the kernel hands a valid siginfo_t to a handler with SA_SIGINFO; pid and user are
-    // read as plain numbers, whatever they mean under this code.
+    let [pid_at, uid_at] = SENDER_AT;
+    // SAFETY: the kernel hands a valid siginfo_t to a handler with SA_SIGINFO, in which these are
+    // aligned numbers, whatever they mean under this code.
     let record: Record = unsafe {
-        let info = &*info;
-        [number, info.si_code, info.si_pid(), info.si_uid().cast_signed()]
+        let (pid, uid) = (info.byte_add(pid_at).cast(), info.byte_add(uid_at).cast());
+        [number, (*info).si_code, *pid, *uid]
     };
     let fd = PIPE.load(Ordering::SeqCst);
     if fd >= 0 {

@@ -54,6 +54,9 @@ pub fn main() -> ExitCode {
             ("dies_with_its_parent", dies_with_its_parent),
         ]);
     };
+    // Some of these are hard to end: should a test fail, this does it.
+    // SAFETY: a number.
+    unsafe { libc::alarm(60) };
     let channel = supervise::inherited_channel().expect("channel");
     supervise::logger::inherit("confined").expect("log");
     let (_, role) = role.split_once(": ").expect("a title");

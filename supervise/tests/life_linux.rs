@@ -33,6 +33,9 @@ pub fn main() -> ExitCode {
             ("no_descriptor_leaks", no_descriptor_leaks),
         ]);
     };
+    // Some of these are hard to end: should a test fail, this does it.
+    // SAFETY: a number.
+    unsafe { libc::alarm(60) };
     let channel = supervise::inherited_channel().expect("channel");
     assert!(supervise::inherited_channel().is_err(), "the channel can be taken only once");
     match role.as_str() {

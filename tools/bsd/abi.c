@@ -2,13 +2,14 @@
  * The numbers that the BSD back ends rely on, proved against the systems' own headers: a wrong one
  * does not compile. tools/check-bsd compiles this file for each system; nothing of it is run.
  * The Rust side asserts the same numbers beside its definitions (pfhelper: pf tables and states;
- * dhcpd: bpf; supervise: kqueue), so that the two can only be wrong together with this file red.
+ * dhcpd: bpf; supervise: kqueue, signals), so that the two can only be wrong together with this file red.
  */
 #include <sys/types.h>
 #include <sys/param.h>
 #include <sys/socket.h>
 #include <sys/ioctl.h>
 #include <sys/event.h>
+#include <signal.h>
 #include <net/if.h>
 #include <net/bpf.h>
 #include <netinet/in.h>
@@ -156,4 +157,26 @@ IS(EVFILT_SIGNAL, (unsigned long long)-6);
 BYTES(struct kevent, 64);
 #elif defined(__OpenBSD__)
 BYTES(struct kevent, 32);
+#endif
+
+/* Who sent a signal: supervise reads these where they are, and tells the codes apart. */
+#if defined(__FreeBSD__)
+AT(siginfo_t, si_code, 8, 4);
+AT(siginfo_t, si_pid, 12, 4);
+AT(siginfo_t, si_uid, 16, 4);
+IS(SI_USER, 0x10001);
+IS(SI_QUEUE, 0x10002);
+IS(SI_LWP, 0x10007);
+#else
+AT(siginfo_t, si_code, 4, 4);
+AT(siginfo_t, si_pid, 16, 4);
+AT(siginfo_t, si_uid, 20, 4);
+IS(SI_USER, 0);
+#if defined(__OpenBSD__)
+IS(SI_LWP, (unsigned long long)-1);
+IS(SI_QUEUE, (unsigned long long)-2);
+#else
+IS(SI_QUEUE, (unsigned long long)-1);
+IS(SI_LWP, (unsigned long long)-5);
+#endif
 #endif
