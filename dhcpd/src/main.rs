@@ -51,6 +51,7 @@ fn start(args: &Args) -> Result<(), String> {
             return Err("Configuration file errors encountered".to_owned());
         }
     };
+    config.not_active_yet().iter().for_each(|note| eprintln!("{}", note.render()));
     for flag in &args.inactive {
         eprintln!("dhcpd: {flag}: not active in this version");
     }
