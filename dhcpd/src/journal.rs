@@ -12,10 +12,14 @@ pub mod commit;
 #[cfg(test)]
 mod crash_tests;
 mod file;
+#[cfg(test)]
+mod kill_tests;
 #[cfg_attr(target_os = "linux", path = "journal/reserve_linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "journal/reserve_bsd.rs")]
 mod reserve;
 pub mod sim;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use commit::Failure;

@@ -38,7 +38,7 @@ enum Step {
 }
 
 /// The record of an address in its `version`th state: each is unlike every other.
-fn record(address: u32, version: u64) -> LeaseRecord {
+pub(super) fn record(address: u32, version: u64) -> LeaseRecord {
     let mut rng = Rng(u64::from(address) << 32 | version);
     let addr = (0..6).map(|_| rng.draw() as u8).collect();
     LeaseRecord {

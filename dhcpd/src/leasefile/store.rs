@@ -114,14 +114,26 @@ impl Store {
         let Some(mut new) = self.new.take() else {
             return Renamed::No(format!("replace {}: there is no new file", self.path.display()));
         };
-        if !new.renamed
-            && let Err(error) = self.rename(&new.file)
-        {
-            // If it stays, the next one removes it.
-            let _ = self.remove_successor();
-            return Renamed::No(format!("rename {}: {error}", self.successor_path().display()));
+        if !new.renamed {
+            let error = renameat(&self.folder, &*self.successor, &self.folder, &*self.name).err();
+            let why = |e| format!("rename {}: {e}", self.successor_path().display());
+            match (error, self.has_name(&new.file)) {
+                // A network or a failing disk may report an error for what it did do: to go on with
+                // the old file then would be to write where nobody will look.
+                (None, _) | (Some(_), Ok(true)) => new.renamed = true,
+                (Some(error), Ok(false)) => {
+                    let answer = Renamed::No(why(error));
+                    // If it stays, the next one removes it.
+                    let _ = self.remove_successor();
+                    return answer;
+                }
+                (Some(error), Err(_)) => {
+                    let answer = Renamed::Maybe(why(error));
+                    self.new = Some(new);
+                    return answer;
+                }
+            }
         }
-        new.renamed = true;
         match self.folder.sync_all() {
             Ok(()) => {
                 self.file = new.file;
@@ -134,17 +146,11 @@ impl Store {
         }
     }
 
-    fn rename(&self, new: &File) -> io::Result<()> {
-        let renamed = renameat(&self.folder, &*self.successor, &self.folder, &*self.name);
-        let Err(error) = renamed else { return Ok(()) };
-        // A network or a failing disk may report an error for what it did do. To go on with the old
-        // file then would be to write where nobody will look.
+    /// Whether the lease file's name is this file's.
+    fn has_name(&self, file: &File) -> io::Result<bool> {
         let found = fstatat(&self.folder, &*self.name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        let new = new.metadata()?;
-        if found.st_ino as u64 == new.ino() && found.st_dev as u64 == new.dev() {
-            return Ok(());
-        }
-        Err(error.into())
+        let file = file.metadata()?;
+        Ok(found.st_ino as u64 == file.ino() && found.st_dev as u64 == file.dev())
     }
 
     fn create(&self) -> io::Result<File> {

@@ -1,0 +1,210 @@
+//! Tests of the journal as the server has it: the thread, its queue and its events, over real files.
+
+use super::worker::Shared;
+use super::*;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::{self, File, OpenOptions};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A directory that is gone after the test.
+pub(super) struct Folder(pub(super) PathBuf);
+
+impl Folder {
+    pub(super) fn new(what: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        // Beside the test, not in /tmp, which may be no disk at all.
+        let path = std::env::current_exe().unwrap();
+        let path = path.with_file_name(format!("{what}-{}-{count}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    fn file(&self, name: &str) -> OwnedFd {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        options.open(self.0.join(name)).unwrap().into()
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.0.join(name)).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Waits until the journal has something to tell; a test that waits for ever has failed.
+pub(super) fn wait(journal: &mut Journal) -> Vec<Event> {
+    let mut fds = [PollFd::new(journal.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, PollTimeout::from(20_000u16)), Ok(1), "the journal says nothing");
+    let mut events = Vec::new();
+    journal.done(&mut events);
+    events
+}
+
+fn wait_for(journal: &mut Journal, count: usize) -> Vec<Event> {
+    let mut events = Vec::new();
+    while events.len() < count {
+        events.extend(wait(journal));
+    }
+    events
+}
+
+fn done(upto: Seq) -> Event {
+    Event::Done { upto, result: Ok(()) }
+}
+
+#[test]
+fn commits_are_written_in_order_and_told() {
+    let folder = Folder::new("order");
+    fs::write(folder.0.join("leases"), "0\n").unwrap();
+    let mut journal = Journal::start(folder.file("leases")).unwrap();
+    let mut expected = "0\n".to_owned();
+    let mut told = 0;
+    for n in 1..=500 {
+        let text = format!("{n}\n");
+        assert_eq!(journal.commit(text.as_bytes()), Ok(n));
+        expected.push_str(&text);
+        if n % 7 == 0 {
+            for event in wait(&mut journal) {
+                let Event::Done { upto, result: Ok(()) } = event else { panic!("{event:?}") };
+                assert!(upto > told && upto <= n);
+                told = upto;
+            }
+            assert!(folder.text("leases").lines().count() as u64 > told);
+        }
+    }
+    while told < 500 {
+        for event in wait(&mut journal) {
+            let Event::Done { upto, result: Ok(()) } = event else { panic!("{event:?}") };
+            told = upto;
+        }
+    }
+    assert_eq!(folder.text("leases"), expected);
+    // Nothing is left to tell, and asking is no harm.
+    let mut events = vec![Event::SnapshotTaken];
+    journal.done(&mut events);
+    assert_eq!(events, []);
+    let mut fds = [PollFd::new(journal.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, PollTimeout::ZERO), Ok(0));
+}
+
+#[test]
+fn a_rewrite_goes_on_beside_commits() {
+    let folder = Folder::new("rewrite");
+    let mut journal = Journal::start(folder.file("leases")).unwrap();
+    journal.commit(b"a\n").unwrap();
+    assert_eq!(wait(&mut journal), [done(1)]);
+
+    assert!(journal.begin_rewrite(folder.file("new")));
+    assert!(!journal.begin_rewrite(folder.file("newer")), "one at a time");
+    journal.snapshot(b"A\n");
+    assert_eq!(wait(&mut journal), [Event::SnapshotTaken]);
+    journal.commit(b"b\n").unwrap();
+    journal.snapshot(b"B\n");
+    let events = wait_for(&mut journal, 2);
+    assert!(events.contains(&done(2)) && events.contains(&Event::SnapshotTaken));
+    journal.end_snapshot();
+    assert_eq!(wait(&mut journal), [Event::Rewritten]);
+    journal.commit(b"c\n").unwrap();
+    assert_eq!(wait(&mut journal), [done(3)]);
+    assert_eq!(folder.text("leases"), "a\nb\nc\n");
+    assert_eq!(folder.text("new"), "A\nb\nB\nc\n");
+
+    journal.switch();
+    journal.commit(b"d\n").unwrap();
+    assert_eq!(wait(&mut journal), [done(4)]);
+    assert_eq!(folder.text("leases"), "a\nb\nc\n");
+    assert_eq!(folder.text("new"), "A\nb\nB\nc\nd\n");
+    assert!(journal.begin_rewrite(folder.file("newer")));
+}
+
+/// What is still told of a rewrite that was abandoned must not be taken for the next one's.
+#[test]
+fn an_abandoned_rewrite_is_not_heard_of_again() {
+    let folder = Folder::new("abandoned");
+    let mut journal = Journal::start(folder.file("leases")).unwrap();
+    assert!(journal.begin_rewrite(folder.file("new")));
+    journal.snapshot(b"A\n");
+    journal.end_snapshot();
+    journal.abandon_rewrite();
+    assert!(journal.begin_rewrite(folder.file("newer")));
+    journal.commit(b"a\n").unwrap();
+    let mut events = Vec::new();
+    while events.is_empty() {
+        events = wait(&mut journal);
+    }
+    assert_eq!(events, [done(1)]);
+    journal.end_snapshot();
+    assert_eq!(wait(&mut journal), [Event::Rewritten]);
+}
+
+/// A device that is always full, and cannot be truncated either.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_failure_is_told_and_a_new_file_ends_it() {
+    let folder = Folder::new("failure");
+    let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
+    let mut journal = Journal::start(full.into()).unwrap();
+    for n in 1..3 {
+        journal.commit(b"a\n").unwrap();
+        let events = wait(&mut journal);
+        let [Event::Done { upto, result: Err(failure) }] = events.as_slice() else {
+            panic!("{events:?}");
+        };
+        assert_eq!(*upto, n);
+        assert!(failure.needs_rewrite, "{failure}");
+    }
+    let full = File::options().read(true).write(true).open("/dev/full").unwrap();
+    assert!(journal.begin_rewrite(full.into()));
+    journal.snapshot(b"A\n");
+    let events = wait_for(&mut journal, 2);
+    assert!(matches!(events.as_slice(), [Event::SnapshotTaken, Event::RewriteFailed(_)]));
+
+    assert!(journal.begin_rewrite(folder.file("new")));
+    journal.snapshot(b"A\n");
+    journal.end_snapshot();
+    assert_eq!(wait_for(&mut journal, 2), [Event::SnapshotTaken, Event::Rewritten]);
+    journal.switch();
+    journal.commit(b"b\n").unwrap();
+    assert_eq!(wait(&mut journal), [done(3)]);
+    assert_eq!(folder.text("new"), "A\nb\n");
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    // Nobody takes anything here.
+    let (wake, _waker) = io::pipe().unwrap();
+    let shared = Arc::new(Shared::default());
+    let mut journal = Journal { shared, wake, last: 0, rewrite: None, rewrites: 0 };
+    let most = vec![b'\n'; MAX_COMMIT];
+    assert_eq!(journal.commit(&vec![b'\n'; MAX_COMMIT + 1]), Err(Full));
+    let mut taken = 0;
+    while journal.has_room() {
+        taken += 1;
+        assert_eq!(journal.commit(&most), Ok(taken), "there was room");
+    }
+    assert_eq!(taken as usize * MAX_COMMIT, MAX_WAITING);
+    assert_eq!(journal.commit(b"\n"), Err(Full));
+}
+
+/// What is queued when the journal is dropped is still written.
+#[test]
+fn a_dropped_journal_finishes() {
+    let folder = Folder::new("dropped");
+    let mut journal = Journal::start(folder.file("leases")).unwrap();
+    journal.commit(b"a\n").unwrap();
+    let Journal { wake, .. } = &journal;
+    let mut wake = wake.try_clone().unwrap();
+    drop(journal);
+    // One byte, then the end: the thread is gone.
+    let mut bytes = Vec::new();
+    wake.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes.len(), 1);
+    assert_eq!(folder.text("leases"), "a\n");
+}
