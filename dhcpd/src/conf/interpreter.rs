@@ -303,19 +303,19 @@ impl<'s> Interpreter<'s> {
             }),
             Read::Range(range) => self.range(id, words, range),
             Read::Parameter(taken) => {
-                self.taken(id, words, row, taken);
+                self.taken(id, words, taken);
                 Ok(())
             }
         });
         done.map_err(|problem| (problem, read))
     }
 
-    fn taken(&mut self, id: usize, words: &[Token], row: &Row, taken: Taken) {
+    fn taken(&mut self, id: usize, words: &[Token], taken: Taken) {
         let Some(first) = words.first() else { return };
         match taken {
             Taken::Active => {}
             Taken::NotYet(name) => self.not_yet(id, first, &name),
-            Taken::Inactive(instead) => self.not_active(id, first, row.name, instead),
+            Taken::Inactive(name, instead) => self.not_active(id, first, &name, instead),
         }
     }
 

@@ -196,7 +196,7 @@ static ISC_ONLY: &[&str] = &[
     "rdnss-selection", "relay-id", "sip-ua-cs-domains", "slp-directory-agent",
     "slp-service-scope", "status-code", "subnet-selection", "tcode", "tftp-server-address",
     "uap-servers", "user-auth-protocol", "v4-access-domain", "v4-captive-portal", "v4-lost",
-    "v4-portparams", "vivco", "vivso",
+    "v4-portparams", "vendor-class-identifier", "vivco", "vivso",
 ];
 
 #[cfg(test)]

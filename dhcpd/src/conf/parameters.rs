@@ -44,8 +44,8 @@ pub struct Target<'a> {
 pub enum Taken {
     /// Nothing.
     Active,
-    /// What it asks for is not done in this version; this is what is.
-    Inactive(&'static str),
+    /// What it asks for, by this name, is not done in this version; this is what is.
+    Inactive(String, &'static str),
     /// It is ISC's, and this is its name.
     NotYet(String),
 }
@@ -92,7 +92,10 @@ impl Target<'_> {
             _ => return Ok(Taken::Active),
         }
         arguments.end("`;`")?;
-        Ok(row.inactive.filter(|_| asked).map_or(Taken::Active, Taken::Inactive))
+        Ok(match row.inactive.filter(|_| asked) {
+            Some(instead) => Taken::Inactive(row.name.to_owned(), instead),
+            None => Taken::Active,
+        })
     }
 
     fn permit(&mut self, allow: bool, arguments: &mut Arguments) -> Result<Taken, Problem> {
@@ -103,17 +106,18 @@ impl Target<'_> {
             let text = format!("`{word}` cannot be allowed or denied{}", hint(word, names));
             return Err(Problem::error(offset, text));
         };
-        let Some(field) = flag.field else {
-            let verb = if allow { "allow" } else { "deny" };
-            return Ok(Taken::NotYet(format!("{verb} {}", flag.name)));
-        };
+        let name = format!("{} {}", if allow { "allow" } else { "deny" }, flag.name);
+        let Some(field) = flag.field else { return Ok(Taken::NotYet(name)) };
         *field(self.settings) = Some(allow);
         arguments.end("`;`")?;
         if !flag.effective.has(self.scope) {
             let scope = self.scope.describe();
             arguments.warn(offset, format!("`{}` has no effect {scope}", flag.name));
         }
-        Ok(flag.inactive.filter(|_| allow).map_or(Taken::Active, Taken::Inactive))
+        Ok(match flag.inactive.filter(|_| allow) {
+            Some(instead) => Taken::Inactive(name, instead),
+            None => Taken::Active,
+        })
     }
 
     fn option(&mut self, arguments: &mut Arguments) -> Result<Taken, Problem> {

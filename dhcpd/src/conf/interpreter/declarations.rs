@@ -351,7 +351,14 @@ fn header(arguments: &mut Arguments, declaration: Declaration) -> Result<Header,
             let net = Ipv4Network::new(network, length);
             Header::Subnet(net.map_err(|error| Problem::error(at, error.to_string()))?)
         }
-        Declaration::Group => Header::Group,
+        Declaration::Group => {
+            if let Some(name) = arguments.peek() {
+                arguments.text("`{`")?; // ISC's groups may have one
+                let text = "the name of a group is not supported yet; it is passed over";
+                arguments.warn(name.start, text);
+            }
+            Header::Group
+        }
         Declaration::Host => Header::Host(arguments.dotted_name("the name of a host")?),
         Declaration::VendorClass | Declaration::UserClass => {
             Header::Class(arguments.quoted("what clients send, in quotes")?.into_owned())

@@ -185,3 +185,29 @@ fn includes_do_not_multiply_without_limit() {
     assert!(start.elapsed().as_secs() < 20);
     assert!(errors.iter().any(|error| error.text.contains("more than 1000 files")));
 }
+
+#[test]
+fn fifty_thousand_hosts_are_read_in_a_second() {
+    use std::fmt::Write;
+    let mut text =
+        String::from("subnet 10.0.0.0 netmask 255.0.0.0 { range 10.200.0.0 10.210.0.0; }\n");
+    text.push_str("group { option domain-name \"x\"; option routers 10.0.0.1; filename \"f\";\n");
+    for host in 0..50_000u32 {
+        let [_, a, b, c] = host.to_be_bytes();
+        writeln!(
+            text,
+            "host machine-{host}.example {{\n  hardware ethernet 02:00:00:{a:x}:{b:02x}:{c:02x};\n  \
+             fixed-address 10.{a}.{b}.{c};\n  option host-name \"machine-{host}\";\n}}"
+        )
+        .unwrap();
+    }
+    text.push('}');
+    let start = Instant::now();
+    let config = good(&text);
+    let took = start.elapsed();
+    let limit = if cfg!(debug_assertions) { 20 } else { 1 };
+    assert!(took.as_secs() < limit, "{took:?}");
+    assert_eq!(config.hosts.len(), 50_000);
+    assert_eq!(config.hosts_by_hardware(1, &[2, 0, 0, 0, 0xc3, 0x4f]), [49_999]);
+    println!("{took:?}");
+}

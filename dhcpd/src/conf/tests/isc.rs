@@ -85,3 +85,13 @@ fn parameters_after_declarations_stay_an_error() {
         ["2:1: parameters come before the first declaration, in line 1"]
     );
 }
+
+#[test]
+fn a_group_may_have_a_name() {
+    let (config, warnings) = warned(&format!("group \"floor\" {{ filename \"x\"; {SUBNET} }}"));
+    assert_eq!(config.subnets[0].settings.filename.as_deref(), Some(&b"x"[..]));
+    assert_eq!(
+        warnings,
+        ["1:7: warning: the name of a group is not supported yet; it is passed over"]
+    );
+}

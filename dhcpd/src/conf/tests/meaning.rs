@@ -225,9 +225,9 @@ fn what_is_not_active_is_named_where_it_is_asked_for() {
          the DNS in this version",
             "1:25: warning: `always-reply-rfc1048` is not active yet: BOOTP requests are not \
          answered in this version",
-            "1:52: warning: `allow` is not active yet: BOOTP requests are not answered in this \
+            "1:52: warning: `allow bootp` is not active yet: BOOTP requests are not answered in this \
          version",
-            "1:65: warning: `allow` is not active yet: BOOTP requests are not answered in this \
+            "1:65: warning: `allow dynamic-bootp` is not active yet: BOOTP requests are not answered in this \
          version",
             "2:10: warning: `dynamic-bootp-lease-length` is not active yet: BOOTP requests are not \
          answered in this version",
