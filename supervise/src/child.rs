@@ -6,6 +6,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -206,9 +207,16 @@ impl Drop for Child {
 /// The title under which [`start`] has made us, or `None` if somebody else has started us.
 ///
 /// It is the first argument, if that has a title's form and [`CHANNEL_FD`] is a channel.
+///
+/// It is found out once and remembered: a confined process could not ask any more, and says its
+/// name in its last log line.
 pub fn role() -> Option<String> {
-    let title = String::from_utf8(std::env::args_os().next()?.into_vec()).ok()?;
-    (title.contains(": ") && exec::is_channel(CHANNEL_FD)).then_some(title)
+    static ROLE: OnceLock<Option<String>> = OnceLock::new();
+    let ask = || {
+        let title = String::from_utf8(std::env::args_os().next()?.into_vec()).ok()?;
+        (title.contains(": ") && exec::is_channel(CHANNEL_FD)).then_some(title)
+    };
+    ROLE.get_or_init(ask).clone()
 }
 
 /// Takes the channel we were started with, once, and gives the process its name.

@@ -73,6 +73,27 @@ AT(struct pfr_addr, pfra_not, 18, 1);
 AT(struct pfr_addr, pfra_fback, 19, 1);
 #endif
 
+/* pf(4): killing states. FreeBSD wants a packed nv(9) list for that. */
+#ifdef __OpenBSD__
+BYTES(struct pfioc_state_kill, 224);
+AT(struct pfioc_state_kill, psk_af, 16, 1);
+AT(struct pfioc_state_kill, psk_proto, 20, 4);
+AT(struct pfioc_state_kill, psk_src, 24, 56);
+AT(struct pfioc_state_kill, psk_dst, 80, 56);
+AT(struct pf_rule_addr, addr.v.a.addr, 0, 16);
+AT(struct pf_rule_addr, addr.v.a.mask, 16, 16);
+IS(PF_ADDR_ADDRMASK, 0);
+IS(DIOCKILLSTATES, 0xc0e04429);
+#endif
+#ifdef __FreeBSD__
+BYTES(struct pfioc_nv, 24);
+AT(struct pfioc_nv, data, 0, 8);
+AT(struct pfioc_nv, len, 8, 8);
+AT(struct pfioc_nv, size, 16, 8);
+IS(PF_ADDR_ADDRMASK, 0);
+IS(DIOCKILLSTATESNV, 0xc0184429);
+#endif
+
 /* bpf(4): what precedes each packet. Readers step by bh_hdrlen; they never use the size. */
 #ifdef __OpenBSD__
 BYTES(struct bpf_hdr, 28);
