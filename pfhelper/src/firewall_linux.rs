@@ -1,0 +1,404 @@
+//! The firewall of Linux: sets of nf_tables for the tables, conntrack for the states.
+//!
+//! This is the back end: what the loop in `handler.rs` asks for, in terms of transactions and
+//! lists. What the bytes are is in `nft.rs` and `conntrack.rs`.
+//!
+//! Three facts decide how it is done. One failing message undoes its whole transaction, so when
+//! one fails each table is tried by itself. Deleting an element that is missing fails with ENOENT,
+//! as does anything on a missing set; so elements are destroyed (Linux 6.3), or before that added
+//! and deleted in the same transaction, and then ENOENT can only mean the set. Adding an element
+//! that exists does not renew its time, so where elements fade they are taken out and put in again
+//! in one transaction, which no packet can see.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+
+use pfhelper::Tables;
+use pfhelper::table_nft::{Family, Set};
+
+use crate::changes::{Changes, Outcome, ROLES, Role, Verdict};
+use crate::complaint::Complaint;
+use crate::kept::{Kept, Plan, State};
+use crate::netlink::{Failure, Netlink};
+use crate::nft::{self, Operation};
+use crate::states;
+
+/// How often a truth is compared with sets that keep changing under it.
+const ATTEMPTS: u32 = 5;
+
+/// The firewall, opened.
+#[derive(Debug)]
+pub struct Firewall {
+    netlink: Netlink,
+    kept: Vec<Kept>,
+    /// Milliseconds.
+    element_timeout: Option<u64>,
+    /// Whether the kernel can delete what may be missing.
+    destroys: bool,
+    /// The number of the ruleset when the sets were last looked at.
+    generation: Option<u32>,
+    /// Whether somebody has made or emptied a set since that was last asked.
+    wanting: bool,
+    /// Why the first of the failures since that was last asked failed.
+    detail: String,
+    /// Failures of conntrack, said.
+    complaint: Complaint,
+}
+
+/// Somebody has changed the ruleset since we looked.
+struct Stale;
+
+impl Firewall {
+    /// Opens the way to the firewall; wants CAP_NET_ADMIN, and nothing is asked yet.
+    ///
+    /// # Errors
+    /// Says what failed.
+    pub fn open() -> Result<Firewall, String> {
+        Ok(Firewall {
+            netlink: Netlink::open().map_err(|e| format!("open netfilter's netlink: {e}"))?,
+            kept: Vec::new(),
+            element_timeout: None,
+            destroys: false,
+            generation: None,
+            wanting: false,
+            detail: String::new(),
+            complaint: Complaint::default(),
+        })
+    }
+
+    /// Checks that the firewall answers with the rights that are left, and looks at the tables.
+    /// One that is missing is no error: it is said, and looked for from time to time.
+    ///
+    /// # Errors
+    /// There is no access, or no nf_tables, or a table is of a kind that cannot hold addresses.
+    pub fn set_up(&mut self, tables: &Tables, element_timeout: Option<u32>) -> Result<(), String> {
+        self.element_timeout = element_timeout.map(|seconds| u64::from(seconds) * 1000);
+        self.generation().map_err(|e| match e {
+            e if e.is(libc::EINVAL) => "nftables: this kernel has no nf_tables".to_owned(),
+            e => format!("nftables: no access: {e}"),
+        })?;
+        self.destroys = self.can_destroy()?;
+        let named = [&tables.abandoned, &tables.changed, &tables.leased];
+        for (role, table) in ROLES.into_iter().zip(named) {
+            self.kept.extend(table.clone().map(|name| Kept::new(role, name)));
+        }
+        self.look();
+        for Kept { name, state, .. } in &self.kept {
+            match state {
+                State::Unfit(why) => return Err(format!("table {name} cannot be used: {why}")),
+                State::Unknown => return Err(format!("table {name} cannot be looked at")),
+                State::Missing | State::There { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out what a row of commands comes to.
+    pub fn apply(&mut self, changes: &Changes) -> Outcome {
+        let mut plans = Vec::new();
+        for (index, kept) in self.kept.iter().enumerate() {
+            let add = changes.addresses(kept.role, true);
+            let mut remove = changes.addresses(kept.role, false);
+            if kept.renewed() {
+                remove.extend_from_slice(&add);
+            }
+            plans.push(Plan { kept: index, remove, add });
+        }
+        let tables = self.carry_out(&plans, None).unwrap_or([Verdict::Failed(None); 3]);
+        // After the tables: no new state can come past a rule that sees the address.
+        let states = self.kill(&changes.kill());
+        changes.outcome(tables, states)
+    }
+
+    /// Makes the tables of leased and abandoned addresses equal to the truth, in one transaction.
+    pub fn replace(&mut self, leased: &[Ipv4Addr], abandoned: &[Ipv4Addr]) -> Outcome {
+        let truth = |role| match role {
+            Role::Leased => Some(leased),
+            Role::Abandoned => Some(abandoned),
+            Role::Changed => None,
+        };
+        let mut verdicts = [Verdict::Done; 3];
+        for attempt in 1..=ATTEMPTS {
+            // The last attempt takes the sets as they are told and does not insist.
+            match self.try_replace(truth, attempt < ATTEMPTS) {
+                Ok(done) => {
+                    verdicts = done;
+                    break;
+                }
+                Err(Stale) => verdicts = [Verdict::Failed(None); 3],
+            }
+        }
+        let mut outcome = Outcome::default();
+        for (role, verdict) in ROLES.into_iter().zip(verdicts) {
+            let addresses = truth(role).unwrap_or_default();
+            outcome.count(verdict, u32::try_from(addresses.len()).unwrap_or(u32::MAX));
+            for kept in self.kept.iter_mut().filter(|kept| kept.role == role) {
+                kept.holds(addresses.first().copied().filter(|_| verdict == Verdict::Done));
+            }
+        }
+        outcome
+    }
+
+    /// Looks whether somebody has made or emptied a table that we keep; if so, the truth is wanted.
+    ///
+    /// A change of the ruleset changes its number, so most of the time this is one question.
+    pub fn watch(&mut self) -> bool {
+        match self.generation() {
+            Ok(generation) if Some(generation) == self.generation => {}
+            Ok(generation) => {
+                self.generation = Some(generation);
+                self.look();
+            }
+            Err(failure) => self.complaint.say(&format!("nftables: watch the rules: {failure}")),
+        }
+        std::mem::take(&mut self.wanting)
+    }
+
+    /// Takes the reason of the first failure since this was last asked; empty if there was none.
+    pub fn detail(&mut self) -> String {
+        std::mem::take(&mut self.detail)
+    }
+
+    fn look(&mut self) {
+        for kept in &mut self.kept {
+            self.wanting |= kept.look(&mut self.netlink, self.element_timeout.is_some());
+        }
+    }
+
+    fn generation(&mut self) -> Result<u32, Failure> {
+        self.netlink.ask(nft::get_generation, nft::parse_generation)?.ok_or(Failure::Lost)
+    }
+
+    /// Whether this kernel knows how to destroy: asked with a set that nobody has.
+    fn can_destroy(&mut self) -> Result<bool, String> {
+        let set = Set { family: Family::Inet, table: "dhcpd-asks", set: "nothing" };
+        let nothing = [Ipv4Addr::UNSPECIFIED];
+        match self.netlink.transact(None, |b| b.elements(&set, Operation::Destroy, &nothing)) {
+            Ok(()) => Ok(true),
+            Err(failure) if failure.is(libc::ENOENT) => Ok(true),
+            Err(failure) if failure.is(libc::EINVAL) => Ok(false),
+            Err(failure) => Err(format!("nftables: begin a transaction: {failure}")),
+        }
+    }
+
+    /// Compares and carries out. To `insist` is to do it only to the sets that were compared.
+    fn try_replace<'a>(
+        &mut self,
+        truth: impl Fn(Role) -> Option<&'a [Ipv4Addr]>,
+        insist: bool,
+    ) -> Result<[Verdict; 3], Stale> {
+        let generation = self.generation().ok().filter(|_| insist);
+        let mut verdicts = [Verdict::Done; 3];
+        let mut plans = Vec::new();
+        for index in 0..self.kept.len() {
+            let Some(kept) = self.kept.get(index) else { continue };
+            let (role, renewed) = (kept.role, kept.renewed());
+            let Some(wanted) = truth(role) else { continue };
+            if !kept.usable() {
+                // Carrying it out finds the reason.
+                plans.push(Plan { kept: index, remove: Vec::new(), add: wanted.to_vec() });
+                continue;
+            }
+            match self.members(index, insist) {
+                Ok(present) => {
+                    let mut plan = difference(&present, wanted, renewed);
+                    plan.kept = index;
+                    plans.push(plan);
+                }
+                Err(Failure::Interrupted) => return Err(Stale),
+                Err(failure) => {
+                    let verdict = self.failed(index, "list it", &failure);
+                    put(&mut verdicts, role, verdict);
+                }
+            }
+        }
+        let done = self.carry_out(&plans, generation)?;
+        for (role, verdict) in ROLES.into_iter().zip(done) {
+            put(&mut verdicts, role, verdict);
+        }
+        Ok(verdicts)
+    }
+
+    fn members(&mut self, index: usize, insist: bool) -> Result<HashSet<Ipv4Addr>, Failure> {
+        let mut members = Vec::new();
+        let Some(set) = self.kept.get(index).and_then(Kept::set) else {
+            return Ok(HashSet::new());
+        };
+        let told = self.netlink.list(
+            |out, seq| nft::get_elements(out, seq, &set),
+            |message| nft::parse_elements(message, &mut members),
+        );
+        match told {
+            Err(Failure::Interrupted) if !insist => {}
+            other => other?,
+        }
+        Ok(members.into_iter().collect())
+    }
+
+    /// Carries out all plans in one transaction, or, if that fails, each in one of its own.
+    fn carry_out(
+        &mut self,
+        plans: &[Plan],
+        generation: Option<u32>,
+    ) -> Result<[Verdict; 3], Stale> {
+        let mut verdicts = [Verdict::Done; 3];
+        let mut possible = Vec::new();
+        for plan in plans {
+            let Some(kept) = self.kept.get_mut(plan.kept) else { continue };
+            match kept.state {
+                State::There { .. } => possible.push(plan),
+                State::Unknown | State::Missing => put(&mut verdicts, kept.role, Verdict::Missing),
+                State::Unfit(why) => {
+                    put(&mut verdicts, kept.role, Verdict::Failed(None));
+                    let text = format!("table {} cannot be used: {why}", kept.name);
+                    self.note(plan.kept, text);
+                }
+            }
+        }
+        let all = self.transact(&possible, generation);
+        if let Err(failure) = &all {
+            if generation.is_some() && failure.is(libc::ERESTART) {
+                return Err(Stale);
+            }
+            log::debug!("nftables: a transaction failed: {failure}; now each table by itself");
+        }
+        for plan in possible {
+            let verdict = match all {
+                Ok(()) => Verdict::Done,
+                Err(_) => self.carry_out_alone(plan),
+            };
+            if let Some(kept) = self.kept.get_mut(plan.kept) {
+                put(&mut verdicts, kept.role, verdict);
+                match verdict {
+                    Verdict::Done => kept.carried_out(plan),
+                    Verdict::Missing | Verdict::Failed(_) => kept.holds(None),
+                }
+            }
+        }
+        Ok(verdicts)
+    }
+
+    fn carry_out_alone(&mut self, plan: &Plan) -> Verdict {
+        match self.transact(&[plan], None) {
+            Ok(()) => Verdict::Done,
+            Err(failure) if failure.is(libc::ENFILE) => self.squeeze(plan),
+            Err(failure) => self.failed(plan.kept, "change it", &failure),
+        }
+    }
+
+    /// Sends plans as one transaction.
+    fn transact(&mut self, plans: &[&Plan], generation: Option<u32>) -> Result<(), Failure> {
+        let Firewall { netlink, kept, destroys, element_timeout, .. } = self;
+        netlink.transact(generation, |batch| {
+            for plan in plans {
+                let Some(kept) = kept.get(plan.kept) else { continue };
+                let Some(set) = kept.set() else { continue };
+                if *destroys {
+                    batch.elements(&set, Operation::Destroy, &plan.remove);
+                } else {
+                    batch.elements(&set, Operation::Add { timeout: None }, &plan.remove);
+                    batch.elements(&set, Operation::Delete, &plan.remove);
+                }
+                let timeout = element_timeout.filter(|_| kept.renewed());
+                batch.elements(&set, Operation::Add { timeout }, &plan.add);
+            }
+        })
+    }
+
+    /// A set is full: takes out what must go, renews what is there, then adds what fits.
+    fn squeeze(&mut self, plan: &Plan) -> Verdict {
+        let members = match self.members(plan.kept, false) {
+            Ok(members) => members,
+            Err(failure) => return self.failed(plan.kept, "list it", &failure),
+        };
+        let (there, new): (Vec<Ipv4Addr>, Vec<Ipv4Addr>) =
+            plan.add.iter().partition(|address| members.contains(address));
+        // What is to be renewed is in both lists, and in the set.
+        let remove: Vec<Ipv4Addr> =
+            plan.remove.iter().copied().filter(|address| members.contains(address)).collect();
+        let known = Plan { kept: plan.kept, remove, add: there };
+        if let Err(failure) = self.transact(&[&known], None) {
+            return self.failed(plan.kept, "change it", &failure);
+        }
+        // Ever smaller parts, until the next address does not fit; nothing behind it is tried.
+        let (mut fits, mut step) = (0, new.len());
+        while fits < new.len() && step > 0 {
+            let end = new.len().min(fits + step);
+            let add = new.get(fits..end).unwrap_or_default().to_vec();
+            match self.transact(&[&Plan { kept: plan.kept, remove: Vec::new(), add }], None) {
+                Ok(()) => fits = end,
+                Err(failure) if failure.is(libc::ENFILE) => step /= 2,
+                Err(failure) => return self.failed(plan.kept, "add to it", &failure),
+            }
+        }
+        let left = new.len() - fits;
+        if left == 0 {
+            return Verdict::Done;
+        }
+        let name = self.kept.get(plan.kept).map_or("", |kept| kept.name.as_str());
+        self.note(plan.kept, format!("table {name}: it is full, {left} addresses are not in it"));
+        Verdict::Failed(Some(u32::try_from(left).unwrap_or(u32::MAX)))
+    }
+
+    /// What a failure on one table means: that it is missing, or anything else, which is said.
+    fn failed(&mut self, index: usize, what: &str, failure: &Failure) -> Verdict {
+        let Some(kept) = self.kept.get_mut(index) else { return Verdict::Failed(None) };
+        if failure.is(libc::ENOENT) {
+            self.wanting |= kept.look(&mut self.netlink, self.element_timeout.is_some());
+            if kept.state == State::Missing {
+                return Verdict::Missing;
+            }
+        }
+        let text = format!("table {}: {what}: {failure}", kept.name);
+        self.note(index, text);
+        Verdict::Failed(None)
+    }
+
+    fn note(&mut self, index: usize, text: String) {
+        if let Some(kept) = self.kept.get_mut(index) {
+            kept.complaint.say(&text);
+        }
+        if self.detail.is_empty() {
+            self.detail = text;
+        }
+    }
+
+    /// Deletes every state from or to the addresses.
+    fn kill(&mut self, addresses: &[Ipv4Addr]) -> Verdict {
+        if addresses.is_empty() {
+            return Verdict::Done;
+        }
+        match states::kill(&mut self.netlink, addresses) {
+            Ok(count) => {
+                log::debug!("conntrack: {count} states of {addresses:?} deleted");
+                Verdict::Done
+            }
+            Err(failure) => {
+                let text = format!("conntrack: delete the states of {addresses:?}: {failure}");
+                self.complaint.say(&text);
+                if self.detail.is_empty() {
+                    self.detail = text;
+                }
+                Verdict::Failed(None)
+            }
+        }
+    }
+}
+
+/// What must be done to a set that holds `present` so that it holds `wanted`.
+fn difference(present: &HashSet<Ipv4Addr>, wanted: &[Ipv4Addr], renewed: bool) -> Plan {
+    let wanted: HashSet<_> = wanted.iter().copied().collect();
+    let goes = |address: &&Ipv4Addr| renewed || !wanted.contains(*address);
+    let comes = |address: &&Ipv4Addr| renewed || !present.contains(*address);
+    let mut remove: Vec<_> = present.iter().filter(goes).copied().collect();
+    let mut add: Vec<_> = wanted.iter().filter(comes).copied().collect();
+    remove.sort_unstable();
+    add.sort_unstable();
+    Plan { kept: 0, remove, add }
+}
+
+fn put(verdicts: &mut [Verdict; 3], role: Role, verdict: Verdict) {
+    if let Some(slot) = verdicts.get_mut(role as usize) {
+        *slot = (*slot).max(verdict);
+    }
+}

@@ -1,0 +1,219 @@
+//! The firewall of OpenBSD and FreeBSD: tables and states of pf(4), by an open /dev/pf.
+//!
+//! Thin on purpose: it has been compiled and linked, and has never met a pf. What the bytes are is
+//! in `pf.rs`, which is tested; what differs between the two is in `pf_openbsd.rs` and
+//! `pf_freebsd.rs`.
+//!
+//! Adding what is there and deleting what is not is no error to pf, and a whole table is set by
+//! one request. A table that does not exist is ESRCH.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+
+use pfhelper::{Table, Tables, table_pf};
+
+use crate::changes::{Changes, Outcome, ROLES, Role, Verdict};
+use crate::complaint::Complaint;
+use crate::pf::{self, TableRequest};
+
+#[cfg_attr(target_os = "openbsd", path = "pf_openbsd.rs")]
+#[cfg_attr(target_os = "freebsd", path = "pf_freebsd.rs")]
+mod system;
+
+/// Addresses in one request to add or delete; the kernel takes about twice as many.
+const CHUNK: usize = 32_768;
+
+/// The firewall, opened.
+#[derive(Debug)]
+pub struct Firewall {
+    device: File,
+    kept: Vec<Kept>,
+    wanting: bool,
+    detail: String,
+    complaint: Complaint,
+}
+
+/// One table that we keep.
+#[derive(Debug)]
+struct Kept {
+    role: Role,
+    name: Table,
+    field: [u8; table_pf::NAME_FIELD],
+    missing: bool,
+    complaint: Complaint,
+}
+
+impl Firewall {
+    /// Opens /dev/pf; wants root.
+    ///
+    /// # Errors
+    /// Says what failed.
+    pub fn open() -> Result<Firewall, String> {
+        let device = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open("/dev/pf")
+            .map_err(|e| format!("open /dev/pf: {e}"))?;
+        let complaint = Complaint::default();
+        Ok(Firewall { device, kept: vec![], wanting: false, detail: String::new(), complaint })
+    }
+
+    /// Checks that pf answers, and looks at the tables. One that is missing is no error: it is
+    /// said, and looked for from time to time.
+    ///
+    /// # Errors
+    /// pf cannot be asked.
+    pub fn set_up(&mut self, tables: &Tables, element_timeout: Option<u32>) -> Result<(), String> {
+        if element_timeout.is_some() {
+            log::warn!("pf's tables have no timeouts: their addresses do not fade");
+        }
+        let named = [&tables.abandoned, &tables.changed, &tables.leased];
+        for (role, table) in ROLES.into_iter().zip(named) {
+            let Some(name) = table.clone() else { continue };
+            let field = table_pf::parse(name.as_str()).map_err(|e| e.to_string())?;
+            let missing = match request(&self.device, pf::GET, &field, &[]) {
+                Ok(()) => false,
+                Err(e) if is_missing(&e) => true,
+                Err(e) => return Err(format!("DIOCRGETADDRS on table {name}: {e}")),
+            };
+            if missing {
+                log::warn!("table {name}: no such table, waiting for it");
+            }
+            let complaint = Complaint::default();
+            self.kept.push(Kept { role, name, field, missing, complaint });
+        }
+        Ok(())
+    }
+
+    /// Carries out what a row of commands comes to.
+    pub fn apply(&mut self, changes: &Changes) -> Outcome {
+        let mut verdicts = [Verdict::Done; 3];
+        for index in 0..self.kept.len() {
+            let Some(role) = self.kept.get(index).map(|kept| kept.role) else { continue };
+            let deleted = self.change(index, pf::DELETE, &changes.addresses(role, false));
+            let added = self.change(index, pf::ADD, &changes.addresses(role, true));
+            put(&mut verdicts, role, deleted.max(added));
+        }
+        let states = self.kill(&changes.kill());
+        changes.outcome(verdicts, states)
+    }
+
+    /// Makes the tables of leased and abandoned addresses equal to the truth, each by one request.
+    pub fn replace(&mut self, leased: &[Ipv4Addr], abandoned: &[Ipv4Addr]) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (role, truth) in [(Role::Leased, leased), (Role::Abandoned, abandoned)] {
+            let index = self.kept.iter().position(|kept| kept.role == role);
+            let verdict = index.map_or(Verdict::Done, |index| self.set(index, truth));
+            outcome.count(verdict, u32::try_from(truth.len()).unwrap_or(u32::MAX));
+        }
+        outcome
+    }
+
+    /// Looks whether a table that was missing has been made; if so, the truth is wanted.
+    pub fn watch(&mut self) -> bool {
+        for kept in self.kept.iter_mut().filter(|kept| kept.missing) {
+            if request(&self.device, pf::GET, &kept.field, &[]).is_ok() {
+                log::info!("table {}: it has been made", kept.name);
+                kept.missing = false;
+                self.wanting |= kept.role != Role::Changed;
+            }
+        }
+        std::mem::take(&mut self.wanting)
+    }
+
+    /// Takes the reason of the first failure since this was last asked; empty if there was none.
+    pub fn detail(&mut self) -> String {
+        std::mem::take(&mut self.detail)
+    }
+
+    fn change(&mut self, index: usize, what: u32, addresses: &[Ipv4Addr]) -> Verdict {
+        addresses
+            .chunks(CHUNK)
+            .map(|chunk| self.ask(index, what, chunk))
+            .fold(Verdict::Done, Verdict::max)
+    }
+
+    fn set(&mut self, index: usize, addresses: &[Ipv4Addr]) -> Verdict {
+        self.ask(index, pf::SET, addresses)
+    }
+
+    fn ask(&mut self, index: usize, what: u32, addresses: &[Ipv4Addr]) -> Verdict {
+        let Some(kept) = self.kept.get_mut(index) else { return Verdict::Done };
+        let name = match what {
+            pf::ADD => "DIOCRADDADDRS",
+            pf::DELETE => "DIOCRDELADDRS",
+            _ => "DIOCRSETADDRS",
+        };
+        match request(&self.device, what, &kept.field, addresses) {
+            Ok(()) => {
+                // It was made since we looked, and its truth is not in it.
+                self.wanting |= std::mem::take(&mut kept.missing) && what != pf::SET;
+                Verdict::Done
+            }
+            Err(e) if is_missing(&e) => {
+                if !std::mem::replace(&mut kept.missing, true) {
+                    log::warn!("table {}: no such table, waiting for it", kept.name);
+                }
+                Verdict::Missing
+            }
+            Err(e) => {
+                let text = format!("{name} on table {}: {e}", kept.name);
+                kept.complaint.say(&text);
+                if self.detail.is_empty() {
+                    self.detail = text;
+                }
+                Verdict::Failed(None)
+            }
+        }
+    }
+
+    /// Kills all states from, then to, the addresses.
+    fn kill(&mut self, addresses: &[Ipv4Addr]) -> Verdict {
+        let mut verdict = Verdict::Done;
+        for &address in addresses {
+            for to in [false, true] {
+                if let Err(e) = system::kill(&self.device, address, to) {
+                    let text = format!("DIOCKILLSTATES failed: {e}");
+                    self.complaint.say(&text);
+                    if self.detail.is_empty() {
+                        self.detail = text;
+                    }
+                    verdict = Verdict::Failed(None);
+                }
+            }
+        }
+        verdict
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// Sends a request about a table.
+fn request(
+    device: &File,
+    what: u32,
+    name: &[u8; table_pf::NAME_FIELD],
+    addresses: &[Ipv4Addr],
+) -> io::Result<()> {
+    let mut buffer = pf::addresses(system::LAYOUT, addresses);
+    let place = buffer.as_mut_ptr() as usize;
+    let TableRequest(mut request) = TableRequest::new(name, system::LAYOUT, place, addresses.len());
+    // SAFETY: each of these requests reads and writes one structure of just this size, and at most
+    // as many elements as it says, which are those of `buffer`.
+    let result =
+        unsafe { libc::ioctl(device.as_raw_fd(), libc::c_ulong::from(what), request.as_mut_ptr()) };
+    drop(buffer);
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn put(verdicts: &mut [Verdict; 3], role: Role, verdict: Verdict) {
+    if let Some(slot) = verdicts.get_mut(role as usize) {
+        *slot = (*slot).max(verdict);
+    }
+}

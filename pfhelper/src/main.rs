@@ -1,0 +1,109 @@
+//! pfhelper(8): the pf table handler of dhcpd(8).
+//!
+//! It is the one process with a right to the firewall, and has no other right. It is started by
+//! dhcpd's parent, told once which tables to keep, and from then on changes them as the server
+//! says, until one of its channels ends.
+
+#[cfg_attr(target_os = "netbsd", allow(dead_code, reason = "no firewall to change there"))]
+mod changes;
+#[cfg(not(target_os = "netbsd"))]
+mod complaint;
+mod handler;
+
+#[cfg_attr(target_os = "linux", path = "firewall_linux.rs")]
+#[cfg_attr(any(target_os = "freebsd", target_os = "openbsd"), path = "firewall_pf.rs")]
+#[cfg_attr(target_os = "netbsd", path = "firewall_netbsd.rs")]
+mod firewall;
+
+#[cfg(target_os = "linux")]
+mod conntrack;
+#[cfg(target_os = "linux")]
+#[path = "kept_linux.rs"]
+mod kept;
+#[cfg(target_os = "linux")]
+mod netlink;
+#[cfg(target_os = "linux")]
+mod nft;
+#[cfg(target_os = "linux")]
+mod nlmsg;
+#[cfg(target_os = "linux")]
+#[path = "states_linux.rs"]
+mod states;
+
+#[cfg(any(test, target_os = "freebsd"))]
+mod nvlist;
+#[cfg(any(test, target_os = "freebsd", target_os = "openbsd"))]
+#[allow(dead_code, reason = "each system uses its own part")]
+mod pf;
+
+#[cfg_attr(target_os = "linux", path = "rights_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "rights_bsd.rs")]
+mod rights;
+
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use pfhelper::{FromParent, ToParent};
+use proto::unix::{Channel, Error};
+use supervise::logger;
+
+use firewall::Firewall;
+use handler::{Handler, ParentChannel};
+
+/// Whom the handler becomes.
+const USER: &str = "_dhcp";
+
+fn main() -> ExitCode {
+    if supervise::role().is_none() {
+        eprintln!("pfhelper: this is dhcpd's pf table handler; dhcpd -A, -C or -L starts it");
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = logger::inherit("dhcpd") {
+        eprintln!("pfhelper: {error}");
+        return ExitCode::FAILURE;
+    }
+    match supervise::inherited_channel() {
+        Ok(channel) => logger::fatal(format_args!("{}", work(channel))),
+        Err(error) => logger::fatal(format_args!("{error}")),
+    }
+}
+
+/// All of it, from the channel to the end: why it ended, which is never a success.
+fn work(channel: OwnedFd) -> String {
+    let parent: ParentChannel = match Channel::from_fd(channel) {
+        Ok(parent) => parent,
+        Err(error) => return error.to_string(),
+    };
+    let handler = start_up(&parent).and_then(|firewall| {
+        parent.send(&ToParent::Ready).map_err(|error| error.to_string())?;
+        Ok(firewall)
+    });
+    match handler {
+        Ok(firewall) => match Handler::new(parent, firewall).run() {
+            Error::Closed => "pf channel closed".to_owned(),
+            error => format!("pf channel: {error}"),
+        },
+        Err(reason) => {
+            // Nobody may be there any more to hear it; then the log is.
+            let _ = parent.send(&ToParent::Refused(reason.clone()));
+            reason
+        }
+    }
+}
+
+/// The firewall, opened as root; then all rights but those to it given up; then looked at with
+/// what is left.
+fn start_up(parent: &ParentChannel) -> Result<Firewall, String> {
+    let identity = supervise::user(USER).map_err(|error| error.to_string())?;
+    let mut firewall = Firewall::open()?;
+    rights::give_up(&identity).map_err(|error| error.to_string())?;
+    match parent.recv() {
+        Ok(FromParent::Setup { tables, element_timeout }) => {
+            firewall.set_up(&tables, element_timeout)?;
+            Ok(firewall)
+        }
+        Ok(FromParent::Commands(_)) => Err("pf channel: a server before the set-up".to_owned()),
+        Err(Error::Closed) => Err("pf channel closed".to_owned()),
+        Err(error) => Err(format!("pf channel: {error}")),
+    }
+}

@@ -1,0 +1,284 @@
+//! A network namespace with a firewall of its own, and a handler at work in it.
+//!
+//! The namespace is the calling thread's: what the thread starts is in it too, and other tests are
+//! not. `nft` and `conntrack` are used to make and to list things, never by the handler. The test
+//! takes the part of dhcpd's parent and of its server.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of it is for tests")]
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use pfhelper::{FromParent, FromServer, Report, Tables, ToParent, ToServer, Verb};
+use proto::unix::Channel;
+
+/// How long anything may take that a machine under load does slowly.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Gives the calling thread a network of its own.
+pub fn own_network() {
+    // SAFETY: a system call on a plain number; it changes this thread's namespace only.
+    let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    assert_eq!(result, 0, "a network namespace needs root: {}", std::io::Error::last_os_error());
+    run("ip", &["link", "set", "lo", "up"]);
+}
+
+/// Runs a program to its end; its standard output. Panics if it fails.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().expect(program);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Feeds a script to nft.
+pub fn nft(script: &str) {
+    run("nft", &[script]);
+}
+
+/// Makes the table `inet dhcpd` with the three sets, of plain addresses.
+pub fn three_sets() {
+    nft("table inet dhcpd {
+        set abandoned { type ipv4_addr; }
+        set changed { type ipv4_addr; }
+        set leased { type ipv4_addr; }
+    }");
+}
+
+/// What is in a set of the table `inet dhcpd`.
+pub fn members(set: &str) -> BTreeSet<Ipv4Addr> {
+    let text = run("nft", &["list", "set", "inet", "dhcpd", set]);
+    let words = text.split(|c: char| c != '.' && !c.is_ascii_digit());
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
+/// 10.0.0.0 and so many.
+pub fn address(n: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x0a00_0000 + n)
+}
+
+/// The three tables by the names that [`three_sets`] gives them.
+pub fn all_tables() -> Tables {
+    Tables {
+        abandoned: Some("abandoned".parse().expect("a name")),
+        changed: Some("changed".parse().expect("a name")),
+        leased: Some("leased".parse().expect("a name")),
+    }
+}
+
+/// Waits until `condition` holds.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until a descriptor is readable or hung up.
+pub fn wait_for(fd: BorrowedFd<'_>, patience: Duration) -> bool {
+    let timeout = PollTimeout::try_from(patience).expect("a time");
+    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout).expect("poll") > 0
+}
+
+/// A process as something to wait for.
+pub fn pidfd(pid: u32) -> OwnedFd {
+    // SAFETY: takes two numbers and gives a new descriptor or -1.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    assert!(fd >= 0, "pidfd_open {pid}: {}", std::io::Error::last_os_error());
+    // SAFETY: just opened, and nobody else's.
+    unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).expect("a descriptor")) }
+}
+
+/// A handler that was started, with the ends of its channels that are not its own.
+pub struct Handler {
+    pub child: Child,
+    pub log: ChildStderr,
+    pub parent: Option<Channel<FromParent, ToParent>>,
+    pub server: Option<Channel<FromServer, ToServer>>,
+    seq: u32,
+}
+
+impl Handler {
+    /// Starts the program as supervise does; nothing has been said to it yet.
+    pub fn launch(title: &str) -> Handler {
+        let (ours, theirs) = proto::unix::pair().expect("a pair");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pfhelper"));
+        command.arg0(title).env_clear().env("TANDEM_LOG", "stderr:debug");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let number = theirs.as_raw_fd();
+        let place = move || {
+            // SAFETY: two numbers; called between fork and exec, where dup2 is allowed.
+            let copied = unsafe { libc::dup2(number, 3) };
+            if copied == 3 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        };
+        // SAFETY: `place` makes one async-signal-safe system call.
+        unsafe { command.pre_exec(place) };
+        let mut child = command.spawn().expect("start pfhelper");
+        let log = child.stderr.take().expect("its log");
+        let parent = Some(Channel::from_fd(ours).expect("a channel"));
+        Handler { child, log, parent, server: None, seq: 0 }
+    }
+
+    /// Starts it and says what to do; what it answers.
+    pub fn try_start(tables: Tables, element_timeout: Option<u32>) -> Result<Handler, String> {
+        let mut handler = Handler::launch("dhcpd: pf table handler");
+        let parent = handler.parent.as_ref().expect("a channel");
+        parent.send(&FromParent::Setup { tables, element_timeout }).expect("send");
+        assert!(wait_for(parent.as_fd(), PATIENCE), "no answer");
+        match parent.recv() {
+            Ok(ToParent::Ready) => {}
+            Ok(ToParent::Refused(reason)) => {
+                assert_eq!(handler.end().code(), Some(1));
+                return Err(reason);
+            }
+            Err(error) => panic!("{error}: {}", handler.rest_of_log()),
+        }
+        let (ours, theirs) = proto::unix::pair().expect("a pair");
+        parent.send(&FromParent::Commands(theirs)).expect("send");
+        handler.server = Some(Channel::from_fd(ours).expect("a channel"));
+        Ok(handler)
+    }
+
+    /// Starts it with all that it needs.
+    pub fn start(tables: Tables, element_timeout: Option<u32>) -> Handler {
+        Handler::try_start(tables, element_timeout).expect("ready")
+    }
+
+    fn server(&self) -> &Channel<FromServer, ToServer> {
+        self.server.as_ref().expect("the server's channel")
+    }
+
+    /// Sends commands; the number they went with.
+    pub fn send(&mut self, commands: &[(Verb, Ipv4Addr)]) -> u32 {
+        self.seq += 1;
+        let commands =
+            commands.iter().map(|&(verb, address)| pfhelper::Command { verb, address }).collect();
+        self.server().send(&FromServer::Apply { seq: self.seq, commands }).expect("send");
+        self.seq
+    }
+
+    /// Sends commands and waits until they are carried out; the sum of what was reported.
+    pub fn apply(&mut self, commands: &[(Verb, Ipv4Addr)]) -> Report {
+        let seq = self.send(commands);
+        self.report(seq)
+    }
+
+    /// Sends the whole truth and waits until it is carried out.
+    pub fn replace(&mut self, leased: &[Ipv4Addr], abandoned: &[Ipv4Addr]) -> Report {
+        self.seq += 1;
+        for message in FromServer::replace(self.seq, leased, abandoned) {
+            self.server().send(&message).expect("send");
+        }
+        self.report(self.seq)
+    }
+
+    /// Waits for the next message.
+    pub fn hear(&mut self) -> ToServer {
+        assert!(wait_for(self.server().as_fd(), PATIENCE), "nothing was said");
+        match self.server().recv() {
+            Ok(message) => message,
+            Err(error) => panic!("{error}: {}", self.rest_of_log()),
+        }
+    }
+
+    /// Waits for the report on the message with this number, adding up those before it.
+    pub fn report(&mut self, seq: u32) -> Report {
+        let mut sum = Report::default();
+        loop {
+            if let ToServer::Report(report) = self.hear() {
+                sum.seq = report.seq;
+                sum.applied += report.applied;
+                sum.missing += report.missing;
+                sum.failed += report.failed;
+                if sum.detail.is_empty() {
+                    sum.detail = report.detail;
+                }
+                if report.seq == seq {
+                    return sum;
+                }
+            }
+        }
+    }
+
+    /// Waits until the truth is asked for.
+    pub fn wait_until_asked(&mut self) {
+        while self.hear() != ToServer::Flushed {}
+    }
+
+    /// Waits for its end, which is close.
+    pub fn end(&mut self) -> std::process::ExitStatus {
+        let process = pidfd(self.child.id());
+        assert!(wait_for(process.as_fd(), PATIENCE), "it is still there");
+        self.child.wait().expect("wait")
+    }
+
+    /// What it has logged; waits for its end.
+    pub fn rest_of_log(&mut self) -> String {
+        let mut text = String::new();
+        self.log.read_to_string(&mut text).expect("its log");
+        text
+    }
+
+    /// Lets it go by closing both channels; what it has logged.
+    pub fn stop(&mut self) -> String {
+        self.server = None;
+        self.parent = None;
+        assert_eq!(self.end().code(), Some(1));
+        self.rest_of_log()
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `nft monitor`: what others see of the changes.
+pub struct Monitor {
+    child: Child,
+    output: ChildStdout,
+}
+
+impl Monitor {
+    /// Starts it and waits until it listens.
+    pub fn start() -> Monitor {
+        let mut command = Command::new("nft");
+        command.arg("monitor").stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("nft");
+        let output = child.stdout.take().expect("its output");
+        eventually("nft monitor listens", || {
+            nft("add table inet sync; delete table inet sync");
+            wait_for(output.as_fd(), Duration::from_millis(20))
+        });
+        Monitor { child, output }
+    }
+
+    /// What it has printed up to `mark`.
+    pub fn until(&mut self, mark: &str) -> String {
+        let mut text = String::new();
+        while !text.contains(mark) {
+            assert!(wait_for(self.output.as_fd(), PATIENCE), "no {mark:?} in {text}");
+            let mut bytes = [0; 4096];
+            let length = self.output.read(&mut bytes).expect("read");
+            text.push_str(std::str::from_utf8(&bytes[..length]).expect("text"));
+        }
+        text
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
