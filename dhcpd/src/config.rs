@@ -159,6 +159,7 @@ pub struct Settings {
     pub use_lease_addr_for_default_route: Option<bool>,
     pub always_reply_rfc1048: Option<bool>,
     pub echo_client_id: Option<bool>,
+    pub ping_check: Option<bool>,
     /// At most 128 bytes.
     pub filename: Option<Vec<u8>>,
     /// At most 64 bytes.
@@ -187,6 +188,7 @@ impl Settings {
             use_lease_addr_for_default_route: Some(false),
             always_reply_rfc1048: Some(false),
             echo_client_id: Some(true),
+            ping_check: Some(true),
             filename: None,
             server_name: None,
             next_server: None,
@@ -213,6 +215,7 @@ impl Settings {
             use_lease_addr_for_default_route,
             always_reply_rfc1048,
             echo_client_id,
+            ping_check,
             filename,
             server_name,
             next_server,
@@ -233,6 +236,7 @@ impl Settings {
         take_over(&mut self.use_lease_addr_for_default_route, use_lease_addr_for_default_route);
         take_over(&mut self.always_reply_rfc1048, always_reply_rfc1048);
         take_over(&mut self.echo_client_id, echo_client_id);
+        take_over(&mut self.ping_check, ping_check);
         take_over(&mut self.filename, filename);
         take_over(&mut self.server_name, server_name);
         take_over(&mut self.next_server, next_server);

@@ -367,7 +367,7 @@ static STATEMENTS: &[Row] = &[
     isc("peer"),
     refused("persist-eui-64-leases", V6),
     ignored("pid-file-name", NO_PID),
-    isc("ping-check"),
+    row("ping-check", WIDE, "ping-check BOOLEAN;", M::Boolean(|s| &mut s.ping_check)),
     isc("ping-cltt-secs"),
     isc("ping-timeout"),
     isc("ping-timeout-ms"),

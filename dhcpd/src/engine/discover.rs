@@ -85,7 +85,7 @@ impl Core {
             Some(Then::Release) => self.drop_pending(slot),
             None => {}
         }
-        let ping = self.options.ping_wait.filter(|_| self.must_ping(packet, slot));
+        let ping = self.ping_wait(slot).filter(|_| self.must_ping(packet, slot));
         if ping.is_some() && self.pending.is_full() {
             if let Some(times) = self.ping_room.now(packet.now.mono) {
                 log::warn!("too many addresses are being pinged: {times} DISCOVERs ignored");
@@ -131,6 +131,15 @@ impl Core {
                 out.pings.push(address);
             }
         }
+    }
+
+    /// How long to wait for an answer to a ping of this address, in milliseconds; `None` if nobody
+    /// is pinged on its subnet.
+    pub(super) fn ping_wait(&self, slot: u32) -> Option<u32> {
+        let subnet = self.config.subnets.get(self.leases.get(slot).subnet as usize);
+        self.options
+            .ping_wait
+            .filter(|_| subnet.is_none_or(|s| s.settings.ping_check != Some(false)))
     }
 
     /// Whether the address is to be pinged. Not when the client holds it: it would answer itself.

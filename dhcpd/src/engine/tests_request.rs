@@ -230,6 +230,17 @@ fn a_holder_is_not_pinged_off_its_own_address() {
 }
 
 #[test]
+fn a_subnet_may_do_without_pings() {
+    let mut config = config();
+    config.subnets[0].settings.ping_check = Some(false);
+    let mut b = Bench::pinging(config);
+    let address = b.dora(1);
+    assert!(b.out.pings.is_empty());
+    b.silent(&release(1, address));
+    assert_eq!((b.events(address).as_str(), b.out.pings.len()), ("LR", 0));
+}
+
+#[test]
 fn pings_beyond_the_limit_drop_the_discover_and_lose_no_address() {
     let options = EngineOptions { max_pending: 2, ..EngineOptions::default() };
     let mut b = Bench::full(config(), options);

@@ -45,7 +45,7 @@ fn every_parameter() {
          dynamic-bootp-lease-length 3; dynamic-bootp-lease-cutoff 4 1970/01/01 00:01:00 UTC;
          deny unknown-clients; deny bootp; allow dynamic-bootp;
          not authoritative; get-lease-hostnames on; use-host-decl-names true;
-         use-lease-addr-for-default-route ON; always-reply-rfc1048 False; echo-client-id off;
+         use-lease-addr-for-default-route ON; always-reply-rfc1048 False; echo-client-id off; ping-check off;
          filename \"boot\"; server-name \"srv\"; next-server ns.example;
          server-identifier 10.0.0.1; timestamp 4 2026/06/30 10:00:00;
          group { deny booting; host a { hardware ethernet 0:1:2:3:4:5; } }",
@@ -64,6 +64,7 @@ fn every_parameter() {
     want.use_lease_addr_for_default_route = Some(true);
     want.always_reply_rfc1048 = Some(false);
     want.echo_client_id = Some(false);
+    want.ping_check = Some(false);
     want.filename = Some(b"boot".to_vec());
     want.server_name = Some(b"srv".to_vec());
     want.next_server = Some(Ipv4Addr::new(192, 0, 2, 53));
