@@ -50,13 +50,16 @@ pub fn title(pid: u32) -> String {
     text.trim_end().to_owned()
 }
 
+/// Every process there is.
+pub fn all() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// The children of a process.
 pub fn children(pid: u32) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|child| stat(*child).is_some_and(|stat| stat.parent == pid))
-        .collect()
+    let child = |child: &u32| stat(*child).is_some_and(|stat| stat.parent == pid);
+    all().into_iter().filter(child).collect()
 }
 
 /// The children of a process, their children, and so on.

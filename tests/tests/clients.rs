@@ -8,6 +8,7 @@ use tests::process::until;
 const CONFIG: &str = r#"
 option domain-name "example.net";
 option domain-name-servers 192.0.2.1, 198.51.100.53;
+ping-check false;
 default-lease-time 600;
 max-lease-time 3600;
 subnet 192.0.2.0 netmask 255.255.255.0 {

@@ -1,0 +1,194 @@
+//! The life of dhcpd's processes: who is there, with which rights, and that nobody is left.
+
+#![allow(clippy::expect_used, reason = "a test may say what it expects of the machine")]
+
+use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tests::daemon::{Dhcpd, LIMIT};
+use tests::lab::{Lab, binary};
+use tests::process::{self, alive, until};
+use tests::wire::{DISCOVER, Packet, Relay};
+
+const CONFIG: &str = "subnet 192.0.2.0 netmask 255.255.255.0 { range 192.0.2.100 192.0.2.250; }\n";
+const TABLES: [&str; 6] = ["-A", "abandoned", "-C", "changed", "-L", "leased"];
+
+/// What a process may be left with.
+struct Rights {
+    status: BTreeMap<String, String>,
+    fds: Vec<String>,
+}
+
+fn rights(pid: u32) -> Rights {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("read its status");
+    let status = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    let mut fds: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("read its descriptors")
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .map(|target| target.display().to_string())
+        .map(|target| target.split(":[").next().unwrap_or_default().to_owned())
+        .collect();
+    fds.sort();
+    Rights { status, fds }
+}
+
+fn assert_unprivileged(rights: &Rights, capabilities: &str) {
+    let user = nix::unistd::User::from_name("_dhcp").expect("look up").expect("user _dhcp");
+    let ids = |id: u32| format!("{id}\t{id}\t{id}\t{id}");
+    assert_eq!(rights.status["Uid"], ids(user.uid.as_raw()));
+    assert_eq!(rights.status["Gid"], ids(user.gid.as_raw()));
+    assert_eq!(rights.status["Groups"], user.gid.to_string());
+    assert_eq!(rights.status["CapPrm"], capabilities);
+    assert_eq!(rights.status["CapEff"], capabilities);
+    for set in ["CapInh", "CapBnd", "CapAmb"] {
+        assert_eq!(rights.status[set], "0000000000000000", "{set}");
+    }
+    assert_eq!(rights.status["NoNewPrivs"], "1");
+    assert_eq!(rights.status["Seccomp"], "2");
+}
+
+#[test]
+fn every_process_has_its_rights_and_descriptors_and_no_others() {
+    let lab = Lab::new();
+    lab.make_sets();
+    let dhcpd = Dhcpd::start(&lab, CONFIG, &TABLES);
+    // The first lease file is replaced at start; its descriptor is closed when that is done.
+    until("the server has one lease file", LIMIT, || {
+        rights(dhcpd.server()).fds.iter().filter(|fd| fd.contains("/leases")).count() == 1
+    });
+
+    let server = rights(dhcpd.server());
+    assert_unprivileged(&server, "0000000000000000");
+    let leases = lab.path("leases").display().to_string();
+    let log = "pipe".to_owned();
+    // stdin, stdout, stderr, the journal's pipe; parent, handler, link, UDP and ICMP.
+    let mut wanted = vec!["/dev/null".to_owned(), leases, log.clone(), log.clone(), log];
+    wanted.extend(std::iter::repeat_n("socket".to_owned(), 5));
+    let others: Vec<&String> = server.fds.iter().filter(|fd| !wanted.contains(fd)).collect();
+    assert!(others.is_empty(), "{others:?} of {:?}", server.fds);
+    assert_eq!(server.fds.iter().filter(|fd| *fd == "socket").count(), 5, "{:?}", server.fds);
+
+    let helper = rights(dhcpd.helper().expect("the handler"));
+    assert_unprivileged(&helper, "0000000000001000"); // CAP_NET_ADMIN
+    assert!(
+        helper.fds.iter().all(|fd| ["/dev/null", "pipe", "socket"].contains(&fd.as_str())),
+        "{:?}",
+        helper.fds
+    );
+    for pid in [dhcpd.server(), dhcpd.helper().expect("the handler")] {
+        let root = fs::read_dir(format!("/proc/{pid}/root/")).expect("its root directory");
+        assert_eq!(root.count(), 0, "the root directory of {}", process::title(pid));
+    }
+}
+
+#[test]
+fn start_stop_and_nobody_is_left() {
+    let lab = Lab::new();
+    lab.make_sets();
+    let mut dhcpd = Dhcpd::start(&lab, CONFIG, &TABLES);
+    let all = process::descendants(dhcpd.pid());
+    assert_eq!(all.len(), 2);
+    process::kill(dhcpd.pid(), Signal::SIGTERM);
+    assert!(dhcpd.ended().success());
+    let left: Vec<String> =
+        all.iter().filter(|pid| alive(**pid)).map(|p| process::title(*p)).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // Who did it is in the log: our own process.
+    let line = format!("SIGTERM from pid {} (uid 0, ", std::process::id());
+    assert!(dhcpd.log().contains(&line), "{}", dhcpd.log());
+}
+
+#[test]
+fn in_the_background_the_start_returns_when_it_serves() {
+    let lab = Lab::new();
+    let config = lab.write("dhcpd.conf", CONFIG);
+    let mut start = lab.server.command(binary("dhcpd"));
+    start.arg("-c").arg(&config).arg("-l").arg(lab.path("leases"));
+    let output = start.output().expect("start dhcpd");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mine = |pid: &u32| process::title(*pid).contains(&config.display().to_string());
+    let parents: Vec<u32> = process::all().into_iter().filter(mine).collect();
+    assert_eq!(parents.len(), 1, "the parent in the background");
+    // It serves already.
+    let relay = Relay::new(&lab);
+    relay.send(Packet::new(DISCOVER, [2, 0, 0, 0, 0, 1], 7));
+    relay.receive(7);
+    let all = process::descendants(parents[0]);
+    process::kill(parents[0], Signal::SIGTERM);
+    until("all of it ends", LIMIT, || !alive(parents[0]) && all.iter().all(|pid| !alive(*pid)));
+}
+
+#[test]
+fn without_a_firewall_it_refuses_to_start_and_says_why() {
+    let lab = Lab::new();
+    let mut dhcpd = Dhcpd::launch(&lab, CONFIG, &["-L", "bridge/no/such/table"]);
+    assert_eq!(dhcpd.ended().code(), Some(1));
+    let mut dhcpd = Dhcpd::launch(&lab, CONFIG, &["-L", "leased"]);
+    // A set that is missing is no reason: it may come.
+    dhcpd.wait_for("leased");
+    drop(dhcpd);
+}
+
+#[test]
+fn the_parent_killed_200_times_under_load_leaves_nobody() {
+    let lab = Lab::new();
+    lab.make_sets();
+    let relay = Arc::new(Relay::new(&lab));
+    let stop = Arc::new(AtomicBool::new(false));
+    let load = std::thread::spawn({
+        let (relay, stop) = (relay.clone(), stop.clone());
+        move || {
+            let mut number = 0u32;
+            while !stop.load(Ordering::Relaxed) {
+                number += 1;
+                let [_, a, b, c] = number.to_be_bytes();
+                relay.send(Packet::new(DISCOVER, [2, 0, 0, a, b, c], number));
+                // Paced by the answers, and by this where nobody is there to answer.
+                relay.try_receive(Duration::from_millis(1));
+            }
+        }
+    });
+    let mut slowest = Duration::ZERO;
+    for round in 0..200u64 {
+        let dhcpd = Dhcpd::start(&lab, CONFIG, &TABLES);
+        let all = process::descendants(dhcpd.pid());
+        assert_eq!(all.len(), 2, "round {round}");
+        // A moment that differs each time, some of them in the middle of what start leaves to do.
+        std::thread::park_timeout(Duration::from_micros(round * 7919 % 20_000));
+        let before: Vec<u64> =
+            all.iter().filter_map(|p| process::stat(*p)).map(|s| s.ticks).collect();
+        let killed = Instant::now();
+        dhcpd.kill();
+        until("helper and server are gone", Duration::from_secs(1), || {
+            for (pid, before) in all.iter().zip(&before) {
+                if let Some(stat) = process::stat(*pid) {
+                    assert!(stat.ticks - before < 50, "{} burns", process::title(*pid));
+                }
+            }
+            all.iter().all(|pid| !alive(*pid))
+        });
+        slowest = slowest.max(killed.elapsed());
+    }
+    stop.store(true, Ordering::Relaxed);
+    load.join().expect("the load");
+    println!("slowest end after the parent's death: {slowest:?}");
+}
+
+#[test]
+fn a_killed_server_ends_all_of_it_with_the_reason() {
+    let lab = Lab::new();
+    lab.make_sets();
+    let mut dhcpd = Dhcpd::start(&lab, CONFIG, &TABLES);
+    let all = process::descendants(dhcpd.pid());
+    process::kill(dhcpd.server(), Signal::SIGKILL);
+    assert_eq!(dhcpd.ended().code(), Some(1));
+    assert!(dhcpd.log().contains("dhcpd: server killed by SIGKILL"), "{}", dhcpd.log());
+    assert!(all.iter().all(|pid| !alive(*pid)));
+}
