@@ -55,7 +55,8 @@ impl Firewall {
     /// Says what failed.
     pub fn open() -> Result<Firewall, String> {
         Ok(Firewall {
-            netlink: Netlink::open().map_err(|e| format!("open netfilter's netlink: {e}"))?,
+            netlink: Netlink::open()
+                .map_err(|e| format!("nftables: open netlink (CAP_NET_ADMIN is needed): {e}"))?,
             kept: Vec::new(),
             element_timeout: None,
             destroys: false,
@@ -75,7 +76,7 @@ impl Firewall {
         self.element_timeout = element_timeout.map(|seconds| u64::from(seconds) * 1000);
         self.generation().map_err(|e| match e {
             e if e.is(libc::EINVAL) => "nftables: this kernel has no nf_tables".to_owned(),
-            e => format!("nftables: no access: {e}"),
+            e => format!("nftables: no access (CAP_NET_ADMIN is needed): {e}"),
         })?;
         self.destroys = self.can_destroy()?;
         let named = [&tables.abandoned, &tables.changed, &tables.leased];
@@ -219,20 +220,34 @@ impl Firewall {
         Ok(verdicts)
     }
 
+    /// Lists a set. To `insist` is to take only a list that can be trusted.
+    ///
+    /// A list is told in parts, and where its next part begins is counted from the start; when the
+    /// kernel sorts the set into a larger table meanwhile, as it does behind a large change, some
+    /// elements are told twice and as many not at all. Nothing in the answer says so but that.
     fn members(&mut self, index: usize, insist: bool) -> Result<HashSet<Ipv4Addr>, Failure> {
-        let mut members = Vec::new();
+        let mut told = Vec::new();
         let Some(set) = self.kept.get(index).and_then(Kept::set) else {
             return Ok(HashSet::new());
         };
-        let told = self.netlink.list(
+        let end = self.netlink.list(
             |out, seq| nft::get_elements(out, seq, &set),
-            |message| nft::parse_elements(message, &mut members),
+            |message| nft::parse_elements(message, &mut told),
         );
-        match told {
-            Err(Failure::Interrupted) if !insist => {}
-            other => other?,
+        let members: HashSet<Ipv4Addr> = told.iter().copied().collect();
+        let end = end.and(match members.len() == told.len() {
+            true => Ok(()),
+            false => Err(Failure::Interrupted),
+        });
+        match end {
+            Ok(()) => Ok(members),
+            Err(Failure::Interrupted) if !insist => {
+                // Whatever is wrong with it is put right by the next truth.
+                self.wanting = true;
+                Ok(members)
+            }
+            Err(failure) => Err(failure),
         }
-        Ok(members.into_iter().collect())
     }
 
     /// Carries out all plans in one transaction, or, if that fails, each in one of its own.
@@ -307,7 +322,13 @@ impl Firewall {
 
     /// A set is full: takes out what must go, renews what is there, then adds what fits.
     fn squeeze(&mut self, plan: &Plan) -> Verdict {
-        let members = match self.members(plan.kept, false) {
+        let mut told = self.members(plan.kept, true);
+        for _ in 1..ATTEMPTS {
+            if matches!(told, Err(Failure::Interrupted)) {
+                told = self.members(plan.kept, true);
+            }
+        }
+        let members = match told {
             Ok(members) => members,
             Err(failure) => return self.failed(plan.kept, "list it", &failure),
         };

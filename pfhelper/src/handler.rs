@@ -24,8 +24,9 @@ type ServerChannel = Channel<ToServer, FromServer>;
 
 /// How often the firewall is looked at, when nothing else happens.
 const TICK: Duration = Duration::from_secs(1);
-/// Commands that become one transaction; more that wait become the next one.
-const GATHER: u32 = 100_000;
+/// Commands that become one transaction; more that wait become the next one. The kernel takes a
+/// tenth of a second for so many, and nothing else is heard meanwhile, not even the end.
+const GATHER: u32 = 32_000;
 /// How long what was said before the end of a channel may go on being carried out.
 const LAST_WILL: Duration = Duration::from_millis(500);
 /// Addresses in one truth.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pfhelper::{FromParent, FromServer, Report, Tables, ToParent, ToServer, Verb};
-use proto::unix::Channel;
+use proto::unix::{Channel, Error};
 
 /// How long anything may take that a machine under load does slowly.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,9 +54,27 @@ pub fn three_sets() {
 
 /// What is in a set of the table `inet dhcpd`.
 pub fn members(set: &str) -> BTreeSet<Ipv4Addr> {
-    let text = run("nft", &["list", "set", "inet", "dhcpd", set]);
-    let words = text.split(|c: char| c != '.' && !c.is_ascii_digit());
-    words.filter_map(|word| word.parse().ok()).collect()
+    loop {
+        let text = run("nft", &["list", "set", "inet", "dhcpd", set]);
+        let words = text.split(|c: char| c != '.' && !c.is_ascii_digit());
+        let told: Vec<Ipv4Addr> = words.filter_map(|word| word.parse().ok()).collect();
+        let members: BTreeSet<_> = told.iter().copied().collect();
+        // While the kernel sorts a set into a larger table, it tells some twice and some not.
+        if members.len() == told.len() {
+            return members;
+        }
+    }
+}
+
+/// Says what is wrong with a set of the table `inet dhcpd`, not all that is in it.
+pub fn assert_members(set: &str, expected: impl IntoIterator<Item = Ipv4Addr>) {
+    let (found, expected) = (members(set), BTreeSet::from_iter(expected));
+    let only = |a: &BTreeSet<_>, b: &BTreeSet<Ipv4Addr>| -> Vec<Ipv4Addr> {
+        a.difference(b).take(5).copied().collect()
+    };
+    let (more, less) = (only(&found, &expected), only(&expected, &found));
+    let counts = (found.len(), expected.len());
+    assert!(found == expected, "{set}: {counts:?}, too much: {more:?}.., not there: {less:?}..");
 }
 
 /// 10.0.0.0 and so many.
@@ -97,6 +115,13 @@ pub fn pidfd(pid: u32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).expect("a descriptor")) }
 }
 
+/// How long a process has run on a processor so far.
+pub fn cpu_time(pid: u32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("schedstat");
+    let nanoseconds = text.split(' ').next().expect("a number").parse().expect("a number");
+    Duration::from_nanos(nanoseconds)
+}
+
 /// A handler that was started, with the ends of its channels that are not its own.
 pub struct Handler {
     pub child: Child,
@@ -117,9 +142,13 @@ impl Handler {
         let place = move || {
             // SAFETY: two numbers; called between fork and exec, where dup2 is allowed.
             let copied = unsafe { libc::dup2(number, 3) };
-            if copied == 3 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+            // Whatever the test itself was started with is not the handler's.
+            // SAFETY: three numbers; marks descriptors of the new process only.
+            let closed =
+                unsafe { libc::close_range(4, u32::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
+            if (copied, closed) == (3, 0) { Ok(()) } else { Err(std::io::Error::last_os_error()) }
         };
-        // SAFETY: `place` makes one async-signal-safe system call.
+        // SAFETY: `place` makes two async-signal-safe system calls.
         unsafe { command.pre_exec(place) };
         let mut child = command.spawn().expect("start pfhelper");
         let log = child.stderr.take().expect("its log");
@@ -131,7 +160,9 @@ impl Handler {
     pub fn try_start(tables: Tables, element_timeout: Option<u32>) -> Result<Handler, String> {
         let mut handler = Handler::launch("dhcpd: pf table handler");
         let parent = handler.parent.as_ref().expect("a channel");
-        parent.send(&FromParent::Setup { tables, element_timeout }).expect("send");
+        // One that refuses may be gone by now; what it said is there all the same.
+        let sent = parent.send(&FromParent::Setup { tables, element_timeout });
+        assert!(matches!(sent, Ok(()) | Err(Error::Closed)), "{sent:?}");
         assert!(wait_for(parent.as_fd(), PATIENCE), "no answer");
         match parent.recv() {
             Ok(ToParent::Ready) => {}
@@ -171,13 +202,19 @@ impl Handler {
         self.report(seq)
     }
 
-    /// Sends the whole truth and waits until it is carried out.
-    pub fn replace(&mut self, leased: &[Ipv4Addr], abandoned: &[Ipv4Addr]) -> Report {
+    /// Sends the whole truth; the number it went with.
+    pub fn send_truth(&mut self, leased: &[Ipv4Addr], abandoned: &[Ipv4Addr]) -> u32 {
         self.seq += 1;
         for message in FromServer::replace(self.seq, leased, abandoned) {
             self.server().send(&message).expect("send");
         }
-        self.report(self.seq)
+        self.seq
+    }
+
+    /// Sends the whole truth and waits until it is carried out.
+    pub fn replace(&mut self, leased: &[Ipv4Addr], abandoned: &[Ipv4Addr]) -> Report {
+        let seq = self.send_truth(leased, abandoned);
+        self.report(seq)
     }
 
     /// Waits for the next message.
