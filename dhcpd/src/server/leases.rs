@@ -62,6 +62,8 @@ pub struct Leases {
     wanted: bool,
     /// The last commit failed: said once, until one succeeds.
     failing: bool,
+    /// Why the last rewrite failed: said once, until one succeeds or fails otherwise.
+    complaint: Option<String>,
     copy: Vec<u8>,
 }
 
@@ -81,6 +83,7 @@ impl Leases {
             at_last: now.mono + LONG,
             wanted: true,
             failing: false,
+            complaint: None,
             copy: Vec::new(),
         })
     }
@@ -226,6 +229,7 @@ impl Leases {
             Renamed::Yes => {
                 self.journal.switch();
                 self.rewrite = Rewrite::Idle;
+                self.complaint = None;
             }
             Renamed::No(why) => {
                 self.journal.abandon_rewrite();
@@ -241,7 +245,11 @@ impl Leases {
     }
 
     fn failed(&mut self, why: &dyn std::fmt::Display, now: Now) {
-        log::error!("rewrite the lease file: {why}");
+        let why = why.to_string();
+        if self.complaint.as_ref() != Some(&why) {
+            log::error!("rewrite the lease file: {why}");
+            self.complaint = Some(why);
+        }
         self.rewrite = Rewrite::Idle;
         self.wanted = true;
         self.not_before = now.mono + if self.failing { AGAIN_SOON } else { AGAIN };
