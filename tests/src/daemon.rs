@@ -126,10 +126,14 @@ impl Dhcpd {
         self.ended()
     }
 
-    /// Kills the parent without a warning, and reaps it.
+    /// Kills the parent without a warning, and returns when all its processes are gone.
     pub fn kill(mut self) {
+        let children = process::children(self.pid());
         process::kill(self.pid(), Signal::SIGKILL);
         self.ended();
+        process::until("dhcpd's children end with it", LIMIT, || {
+            children.iter().all(|child| process::gone(*child))
+        });
     }
 
     /// Waits for it to end by itself.
@@ -150,7 +154,7 @@ impl Drop for Dhcpd {
             let _ = self.child.kill();
             let _ = self.child.wait();
             process::until("dhcpd's children end with it", LIMIT, || {
-                children.iter().all(|child| !process::alive(*child))
+                children.iter().all(|child| process::gone(*child))
             });
         }
     }

@@ -1,5 +1,8 @@
 //! Two network namespaces with a veth pair between them: a server's side and a client's.
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -136,6 +139,19 @@ impl Lab {
         path
     }
 
+    /// A file system of its own of so many KiB, empty, on a folder of this lab. This thread gets a
+    /// mount namespace for it: only this thread, and what it starts, sees it.
+    pub fn disk(&self, name: &str, kib: u32) -> Disk {
+        let path = self.path(name);
+        std::fs::create_dir(&path).expect("make a mount point");
+        unshare(CloneFlags::CLONE_NEWNS).expect("make a mount namespace");
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).expect("keep it private");
+        let size = format!("size={kib}k");
+        mount(none, &path, Some("tmpfs"), MsFlags::empty(), Some(&*size)).expect("mount a tmpfs");
+        Disk { path }
+    }
+
     /// The three sets of table `inet dhcpd`, empty.
     pub fn make_sets(&self) {
         self.server.nft(
@@ -144,6 +160,35 @@ impl Lab {
              add set inet dhcpd abandoned { type ipv4_addr; }; \
              add set inet dhcpd changed { type ipv4_addr; }",
         );
+    }
+}
+
+/// A small file system in memory; unmounted when dropped, even while in use.
+pub struct Disk {
+    path: PathBuf,
+}
+
+impl Disk {
+    /// A file on it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Leaves no room on it, until [`Disk::make_room`].
+    pub fn fill(&self) {
+        let mut file = std::fs::File::create(self.path("filler")).expect("create a file");
+        while file.write_all(&[b'x'; 4096]).is_ok() {}
+    }
+
+    /// Takes away what [`Disk::fill`] left there.
+    pub fn make_room(&self) {
+        std::fs::remove_file(self.path("filler")).expect("remove a file");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = umount2(&self.path, MntFlags::MNT_DETACH);
     }
 }
 

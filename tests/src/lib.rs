@@ -8,5 +8,8 @@
 pub mod client;
 pub mod daemon;
 pub mod lab;
+pub mod leasefile;
+pub mod load;
 pub mod process;
+pub mod random;
 pub mod wire;

@@ -21,6 +21,15 @@ pub fn alive(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z' && stat.state != 'X')
 }
 
+/// Whether nothing of a process runs any more, no thread of it either: one that was killed in the
+/// middle of a system call still holds the process's files until it comes back.
+pub fn gone(pid: u32) -> bool {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    tasks
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok())
+        .all(|text| text.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X'])))
+}
+
 /// A line of /proc/PID/stat, as far as it is needed.
 #[derive(Clone, Debug)]
 pub struct Stat {

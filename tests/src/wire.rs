@@ -4,10 +4,13 @@
 
 use crate::daemon::LIMIT;
 use crate::lab::{Lab, SERVER};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{MsgFlags, recv};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 /// DHCPDISCOVER (RFC 2131 section 3.1).
@@ -86,6 +89,8 @@ pub struct Answer {
     pub xid: u32,
     /// The address given.
     pub yiaddr: Ipv4Addr,
+    /// To whom: the beginning of `chaddr`.
+    pub mac: [u8; 6],
     /// All options by code.
     pub options: BTreeMap<u8, Vec<u8>>,
 }
@@ -114,6 +119,7 @@ impl Answer {
             kind: *options.get(&53)?.first()?,
             xid: u32::from_be_bytes(bytes[4..8].try_into().ok()?),
             yiaddr: Ipv4Addr::new(bytes[16], bytes[17], bytes[18], bytes[19]),
+            mac: bytes[28..34].try_into().ok()?,
             options,
         })
     }
@@ -162,6 +168,23 @@ impl Relay {
                 return Some(answer);
             }
         }
+    }
+
+    /// The next answer, if one is there already.
+    pub fn poll(&self) -> Option<Answer> {
+        let mut bytes = [0; 1600];
+        while let Ok(length) = recv(self.socket.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+            if let Some(answer) = Answer::decode(&bytes[..length]) {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// Waits until something is there, or for `limit`.
+    pub fn wait(&self, limit: Duration) {
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
     }
 
     /// The answer to this transaction.
