@@ -85,7 +85,8 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Opens it. The large buffers want CAP_NET_ADMIN now; using it wants it for every request.
+    /// Opens it. Large buffers want the machine's CAP_NET_ADMIN now; every request wants the
+    /// namespace's.
     pub fn open() -> Result<Self, Failure> {
         let io = |op| move |e: Errno| Failure::Io { op, source: e.into() };
         let socket = socket(
@@ -96,8 +97,10 @@ impl Netlink {
         )
         .map_err(io("socket"))?;
         setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER)
+            .or_else(|e| allowed(e, setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER)))
             .map_err(io("setsockopt SO_SNDBUFFORCE"))?;
         setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)
+            .or_else(|e| allowed(e, setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)))
             .map_err(io("setsockopt SO_RCVBUFFORCE"))?;
         // Errors quote only the header of what failed, and say more than a number.
         for option in [libc::NETLINK_CAP_ACK, libc::NETLINK_EXT_ACK] {
@@ -243,6 +246,12 @@ impl Netlink {
     }
 }
 
+/// What becomes of a buffer that may not be forced. In a user namespace no capability suffices, and
+/// the machine's net.core.wmem_max and rmem_max hold: enough for thousands of addresses at once.
+fn allowed(error: Errno, asked: Result<(), Errno>) -> Result<(), Errno> {
+    if error == Errno::EPERM { asked } else { Err(error) }
+}
+
 /// An error of the kernel as a failure.
 pub fn refused(errno: i32, text: Option<&str>) -> Failure {
     Failure::Refused { errno, text: text.unwrap_or_default().to_owned() }
@@ -261,4 +270,27 @@ fn turn_on(socket: &OwnedFd, option: libc::c_int) -> Result<(), Errno> {
         )
     };
     Errno::result(result).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// The test runs itself again where root is nobody's but a user namespace's.
+    #[test]
+    fn it_opens_in_a_user_namespace_too() {
+        if std::env::var_os("INSIDE").is_some() {
+            return drop(Netlink::open().unwrap());
+        }
+        let inside = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--net"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "netlink::tests::it_opens_in_a_user_namespace_too"])
+            .env("INSIDE", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&inside.stdout);
+        assert!(inside.status.success() && said.contains("1 passed"), "{said}");
+    }
 }
