@@ -6,11 +6,12 @@
 //! report that cannot be sent is added to the next one.
 
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Shutdown, shutdown};
 use pfhelper::{FromParent, FromServer, Report, ToParent, ToServer};
 use proto::unix::{Channel, Error};
 
@@ -27,7 +28,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// Commands that become one transaction; more that wait become the next one. The kernel takes a
 /// tenth of a second for so many, and nothing else is heard meanwhile, not even the end.
 const GATHER: u32 = 32_000;
-/// How long what was said before the end of a channel may go on being carried out.
+/// Messages from which they are gathered at most.
+const MESSAGES: u32 = 1_000;
+/// How long what the server says may go on being carried out when the parent is gone.
 const LAST_WILL: Duration = Duration::from_millis(500);
 /// Addresses in one truth.
 const MAX_TRUTH: usize = 1 << 24;
@@ -138,22 +141,37 @@ impl Handler {
         }
     }
 
-    /// Takes what waits on the server's channel, up to one transaction's worth.
+    /// Takes what waits on the server's channel, up to one transaction's worth: however fast the
+    /// server talks, the parent's end is seen between two of them.
     fn hear_server(&mut self) -> Result<(), Error> {
-        while self.changes.total() < GATHER {
-            let Some(server) = &self.server else { return Ok(()) };
-            let Some(message) = server.try_recv()? else { return Ok(()) };
+        for _ in 0..MESSAGES {
+            let Some(server) = &self.server else { break };
+            let Some(message) = server.try_recv()? else { break };
+            let truth = matches!(message, FromServer::Replace { .. });
             self.take(message)?;
+            if truth || self.changes.total() >= GATHER {
+                break;
+            }
         }
         Ok(())
     }
 
     /// The parent is gone: carries out what the server had said by then.
     fn last_will(&mut self) -> Result<(), Error> {
+        // Linux lets nobody add to what waits, and it can be taken to its end. Others would throw
+        // it away; there only the time ends a server that goes on talking.
+        if let Some(server) = self.server.as_ref().filter(|_| cfg!(target_os = "linux")) {
+            shutdown(server.as_fd().as_raw_fd(), Shutdown::Read)
+                .map_err(|errno| Error::Io { op: "shutdown", source: errno.into() })?;
+        }
         let end = Instant::now() + LAST_WILL;
-        while Instant::now() < end {
+        while cfg!(target_os = "linux") || Instant::now() < end {
             let Some(server) = &self.server else { break };
-            let Some(message) = server.try_recv()? else { break };
+            let message = match server.try_recv() {
+                Ok(Some(message)) => message,
+                Ok(None) | Err(Error::Closed) => break,
+                Err(error) => return Err(error),
+            };
             self.take(message)?;
             if self.changes.total() >= GATHER {
                 self.apply();

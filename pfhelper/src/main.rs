@@ -74,20 +74,24 @@ fn work(channel: OwnedFd) -> String {
         Ok(parent) => parent,
         Err(error) => return error.to_string(),
     };
-    let handler = start_up(&parent).and_then(|firewall| {
-        parent.send(&ToParent::Ready).map_err(|error| error.to_string())?;
-        Ok(firewall)
-    });
-    match handler {
-        Ok(firewall) => match Handler::new(parent, firewall).run() {
-            Error::Closed => "pf channel closed".to_owned(),
-            error => format!("pf channel: {error}"),
+    match start_up(&parent) {
+        Ok(firewall) => match parent.send(&ToParent::Ready) {
+            Ok(()) => of_channel(&Handler::new(parent, firewall).run()),
+            Err(error) => of_channel(&error),
         },
         Err(reason) => {
             // Nobody may be there any more to hear it; then the log is.
             let _ = parent.send(&ToParent::Refused(reason.clone()));
             reason
         }
+    }
+}
+
+/// The end of a channel in the words that people look for, anything else as it is.
+fn of_channel(error: &Error) -> String {
+    match error {
+        Error::Closed => "pf channel closed".to_owned(),
+        error => format!("pf channel: {error}"),
     }
 }
 
@@ -103,7 +107,6 @@ fn start_up(parent: &ParentChannel) -> Result<Firewall, String> {
             Ok(firewall)
         }
         Ok(FromParent::Commands(_)) => Err("pf channel: a server before the set-up".to_owned()),
-        Err(Error::Closed) => Err("pf channel closed".to_owned()),
-        Err(error) => Err(format!("pf channel: {error}")),
+        Err(error) => Err(of_channel(&error)),
     }
 }

@@ -8,6 +8,11 @@ const CALLS: &[Call] = &[
     Call::new(libc::SYS_recvmsg, "messages of the channels, answers of netlink"),
     Call::new(libc::SYS_sendmsg, "messages to the channels"),
     Call::new(libc::SYS_sendto, "requests to netlink"),
+    Call::when(
+        libc::SYS_shutdown,
+        &[When::Is(1, libc::SHUT_RD)],
+        "no more is heard of the server when the parent is gone",
+    ),
     Call::new(libc::SYS_getsockname, "the server's channel is looked at when it comes"),
     Call::new(libc::SYS_getsockopt, "the server's channel is looked at when it comes"),
     Call::when(

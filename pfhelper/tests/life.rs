@@ -259,11 +259,18 @@ fn parts_of_a_truth_out_of_their_order_are_the_end() {
 
 #[test]
 fn a_second_set_up_or_server_is_the_end() {
-    let mut handler = ready();
-    let parent = handler.parent.as_ref().unwrap();
-    parent.send(&FromParent::Setup { tables: Tables::default(), element_timeout: None }).unwrap();
-    assert_eq!(handler.end().code(), Some(1));
-    assert!(handler.rest_of_log().contains("a second set-up"));
+    let setup = FromParent::Setup { tables: Tables::default(), element_timeout: None };
+    let server = FromParent::Commands(proto::unix::pair().unwrap().0);
+    for (message, reason) in [(setup, "a second set-up"), (server, "a second server")] {
+        let mut handler = ready();
+        // It has its server.
+        handler.apply(&[(Verb::Leased, address(1))]);
+        handler.parent.as_ref().unwrap().send(&message).unwrap();
+        assert_eq!(handler.end().code(), Some(1));
+        let log = handler.rest_of_log();
+        assert!(log.contains(reason), "{log}");
+        lab::nft("flush ruleset");
+    }
 }
 
 #[test]

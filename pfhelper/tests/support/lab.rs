@@ -122,6 +122,12 @@ pub fn cpu_time(pid: u32) -> Duration {
     Duration::from_nanos(nanoseconds)
 }
 
+/// What a process is doing, for a message.
+pub fn where_is(pid: u32) -> String {
+    let read = |file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    format!("in {} {}", read("syscall").trim(), read("stack"))
+}
+
 /// A handler that was started, with the ends of its channels that are not its own.
 pub struct Handler {
     pub child: Child,
