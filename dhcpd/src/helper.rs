@@ -124,15 +124,19 @@ impl Helper {
                 Err(reason) => self.lost(Some(reason), now),
             },
             State::Down { .. } => Step::Wait,
-            State::Serving { running, since } => match running.child.try_reap() {
-                Ok(None) => Step::Wait,
-                ended => {
-                    if now.duration_since(*since) >= STEADY {
-                        self.deaths = 0;
-                    }
-                    self.lost(ended.err().map(|e| e.to_string()), now)
+            State::Serving { running, since } => {
+                // It has nothing more to say: anything but silence is the end of it.
+                let reason = match running.channel.try_recv() {
+                    Ok(None) => return Step::Wait,
+                    Ok(Some(message)) => Some(format!("said {message:?} out of turn")),
+                    Err(ChannelError::Closed) => None,
+                    Err(error) => Some(error.to_string()),
+                };
+                if now.duration_since(*since) >= STEADY {
+                    self.deaths = 0;
                 }
-            },
+                self.lost(reason, now)
+            }
             State::Asked { running, due } => match running.channel.try_recv() {
                 Ok(Some(ToParent::Ready)) => match running.connect() {
                     Ok(ours) => {

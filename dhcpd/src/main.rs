@@ -20,6 +20,10 @@ fn main() -> ExitCode {
             None => ended(Err(format!("there is no process \"{title}\""))),
         };
     }
+    if let Err(error) = daemon::close_inherited() {
+        eprintln!("dhcpd: close inherited descriptors: {error}");
+        return ExitCode::FAILURE;
+    }
     let args = match args::parse(std::env::args_os().skip(1)) {
         Ok(args) => args,
         Err(wrong) => {

@@ -87,8 +87,9 @@ impl Server<'_> {
             self.take_packets(now);
             self.engine.tick(now, &mut self.actions);
             self.act(now);
-            self.feed_helper(now);
             open = self.hear_parent(now)?;
+            // Last: a table handler that the parent just brought is told everything at once.
+            self.feed_helper(now);
             self.leases.step(now, self.parent)?;
             log::logger().flush();
         }

@@ -60,8 +60,9 @@ impl Program {
 
 /// Starts a child and returns it with our end of its channel.
 ///
-/// The child holds `/dev/null` as 0, our standard output and error, its end of the channel as
-/// [`CHANNEL_FD`] and, if we log to syslog, the way there as [`SYSLOG_FD`]: nothing else. Its
+/// The child holds `/dev/null` as 0, our standard output and error (or `/dev/null` there too, if we
+/// log to syslog), its end of the channel as [`CHANNEL_FD`] and, if we log to syslog, the way there
+/// as [`SYSLOG_FD`]: nothing else. Its
 /// first argument is `title`, which has the form `program: role`. It leads a session of its own,
 /// its signals stand as at boot (a Rust program then ignores SIGPIPE by itself), and its
 /// environment is what `extra` says, `TANDEM_LOG` (see [`logger`]) and `RUST_BACKTRACE`.
@@ -111,6 +112,7 @@ pub fn start(
         null: null.as_fd(),
         channel: theirs.as_fd(),
         syslog: syslog.as_ref().map(|fd| fd.as_fd()),
+        output: logger::is_on_stderr(),
     };
     let (pid, handle) = exec::run(&image, &held)?;
     let child = Child { handle, pid, title: title.to_owned(), exit: None };

@@ -115,9 +115,10 @@ pub(crate) fn reap_blind(pid: i32) {
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
 }
 
-/// Closes every descriptor from `first` on. Safe between fork and execve.
+/// Closes every descriptor from `first` on, which nobody uses any more. Safe between fork and
+/// execve.
 pub(crate) fn close_from(first: c_int) -> Result<(), c_int> {
-    // SAFETY: a number; in the forked child nobody uses these any more. That there is nothing to
+    // SAFETY: a number; the caller knows that nobody uses these any more. That there is nothing to
     // close is the only error, and none.
     unsafe { libc::closefrom(first) };
     Ok(())

@@ -131,9 +131,10 @@ pub(crate) fn reap_blind(pid: i32) {
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
 }
 
-/// Closes every descriptor from `first` on. Safe between fork and execve.
+/// Closes every descriptor from `first` on, which nobody uses any more. Safe between fork and
+/// execve.
 pub(crate) fn close_from(first: c_int) -> Result<(), c_int> {
-    // SAFETY: a system call on plain numbers; in the forked child nobody uses these any more.
+    // SAFETY: a system call on plain numbers; the caller knows that nobody uses these any more.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, c_int::MAX, 0) };
     if result == 0 { Ok(()) } else { Err(Errno::last_raw()) }
 }

@@ -12,6 +12,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::process::exit;
 
+use crate::handle;
+
 /// Who waits to hear that service has begun.
 #[derive(Debug)]
 pub struct Readiness {
@@ -19,6 +21,14 @@ pub struct Readiness {
     launcher: Option<io::PipeWriter>,
     /// `NOTIFY_SOCKET`, where a service manager set one.
     notify: Option<std::ffi::OsString>,
+}
+
+/// Closes what we inherited besides standard input, output and error: a daemon must not hold
+/// somebody's pipe or lock for as long as it lives.
+///
+/// Call it first of all: nothing of our own is open yet.
+pub fn close_inherited() -> io::Result<()> {
+    handle::close_from(3).map_err(io::Error::from_raw_os_error)
 }
 
 /// Stays in the foreground.

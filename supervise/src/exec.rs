@@ -38,14 +38,17 @@ pub(crate) struct Image {
     pub environment: Vec<CString>,
 }
 
-/// What the child holds besides standard output and standard error.
+/// What the child holds.
 pub(crate) struct Held<'a> {
-    /// Open for reading and writing; becomes descriptor 0, and 1 and 2 if those are closed.
+    /// Open for reading and writing; becomes descriptor 0, and whatever of 1 and 2 is not ours.
     pub null: BorrowedFd<'a>,
     /// Becomes descriptor 3.
     pub channel: BorrowedFd<'a>,
     /// Becomes descriptor 4, which is closed without it.
     pub syslog: Option<BorrowedFd<'a>>,
+    /// Whether our standard output and error are the child's too. Where they are not it would
+    /// keep a terminal, or a pipe whose reader waits for its end, for as long as it lives.
+    pub output: bool,
 }
 
 /// Executes `image` in a new process and returns when that has succeeded, with the handle that
@@ -69,6 +72,7 @@ pub(crate) fn run(image: &Image, held: &Held<'_>) -> Result<(i32, Handle), Error
         null: held.null.as_raw_fd(),
         channel: held.channel.as_raw_fd(),
         syslog: held.syslog.map_or(-1, |fd| fd.as_raw_fd()),
+        output: held.output,
         start: theirs.as_raw_fd(),
     };
 
@@ -147,6 +151,7 @@ struct Raw {
     null: RawFd,
     channel: RawFd,
     syslog: RawFd,
+    output: bool,
     start: RawFd,
 }
 
@@ -167,7 +172,7 @@ unsafe fn become_image(raw: &Raw, start: &mut RawFd) -> Result<Infallible, c_int
 
         put(null, 0)?;
         for standard in [1, 2] {
-            if libc::fcntl(standard, libc::F_GETFD) < 0 {
+            if !raw.output || libc::fcntl(standard, libc::F_GETFD) < 0 {
                 put(null, standard)?;
             }
         }

@@ -115,6 +115,11 @@ pub fn backlog() -> bool {
     LINES.get().is_some_and(|lines| !lock(lines).ends.is_empty())
 }
 
+/// Whether the log goes to stderr, as it does before there is a logger.
+pub(crate) fn is_on_stderr() -> bool {
+    LINES.get().is_none_or(|lines| matches!(lock(lines).out, Out::Stderr))
+}
+
 /// What a child needs to know in order to [`inherit`].
 pub(crate) fn for_child() -> Option<(&'static str, String)> {
     let destination = match lock(LINES.get()?).out {

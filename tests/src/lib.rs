@@ -3,6 +3,7 @@
 //! The library is the laboratory; each file in `tests/` is one subject. Everything made here is
 //! taken away again when it is dropped, and every wait has a deadline.
 
+#![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, reason = "a test may say what it expects of the machine")]
 
 pub mod client;

@@ -1,5 +1,7 @@
 //! Real clients get leases, renew them and give them back, and the firewall's sets follow.
 
+#![cfg(target_os = "linux")]
+
 use tests::client::{ALL, Client, Kind};
 use tests::daemon::{Dhcpd, LIMIT};
 use tests::lab::Lab;

@@ -3,7 +3,7 @@
 use super::worker::Shared;
 use super::*;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -160,7 +160,7 @@ fn a_failure_is_told_and_a_new_file_ends_it() {
         assert_eq!(*upto, n);
         assert!(failure.needs_rewrite, "{failure}");
     }
-    let full = File::options().read(true).write(true).open("/dev/full").unwrap();
+    let full = fs::File::options().read(true).write(true).open("/dev/full").unwrap();
     assert!(journal.begin_rewrite(full.into()));
     journal.snapshot(b"A\n");
     let events = wait_for(&mut journal, 2);
