@@ -65,7 +65,7 @@ fn spoilt(good: &[u8]) -> Vec<Vec<u8>> {
         change(12, 0x86),    // not IPv4
         change(23, 6),       // TCP
         change(20, 0x01),    // a later fragment
-        change(21, 0x01),    // so is this
+        change(20, 0x10),    // so is this
         change(37, 69),      // another port
         change(14, 0x46),    // the port is four bytes further on
         good[..37].to_vec(), // no port
@@ -162,7 +162,7 @@ fn a_header_that_leads_nowhere_ends_the_walk() {
     let h = FREEBSD.header;
     let mut buffer = captured(h, b"", 0, 34, 0);
     buffer[24..26].fill(0);
-    assert_eq!(h.packets(&buffer).count(), 0);
+    assert_eq!(h.packets(&buffer).take(9).count(), 0);
     buffer[16..20].fill(0xff);
     buffer[20..24].fill(0xff);
     buffer[24..26].copy_from_slice(&34u16.to_ne_bytes());
