@@ -33,6 +33,8 @@ pub(super) struct Lease {
     pub(super) loaded: bool,
     /// In the wheel.
     running: bool,
+    /// What its own client is found by.
+    found: bool,
 }
 
 impl Lease {
@@ -163,6 +165,7 @@ impl Leases {
             dynamic_bootp: false,
             loaded: false,
             running: false,
+            found: false,
         });
         self.lists.add_slot();
         self.by_address.insert(self.keys.address(address), slot);
@@ -234,20 +237,20 @@ impl Leases {
     /// found by until now.
     pub(super) fn bind(&mut self, slot: u32, client: &Client<'_>) -> Option<u32> {
         let lease = self.get(slot);
-        if lease.hw == client.hw && lease.id.get() == client.id && self.is_found(slot) {
+        if lease.found && lease.hw == client.hw && lease.id.get() == client.id {
             return None;
         }
         self.unbind(slot);
-        let network = self.get(slot).network;
         let lease = self.get_mut(slot);
+        let network = lease.network;
         lease.hw = client.hw;
         lease.id = ClientId::new(client.id);
+        lease.found = client.id.is_some() || !client.hw.is_empty();
         let hw_key = self.keys.hw(network, &client.hw);
-        match client.id {
+        let other = match client.id {
             Some(id) => {
-                let key = self.keys.id(network, id);
                 let other = self.id(network, id);
-                replace(&mut self.by_id, key, other, slot);
+                replace(&mut self.by_id, self.keys.id(network, id), other, slot);
                 if !client.hw.is_empty() {
                     let latest = self.hw_of_id(network, &client.hw);
                     replace(&mut self.by_hw_of_id, hw_key, latest, slot);
@@ -260,23 +263,20 @@ impl Leases {
                 replace(&mut self.by_hw, hw_key, other, slot);
                 other
             }
-        }
-    }
-
-    /// Whether the lease is what its own client is found by.
-    pub(super) fn is_found(&self, slot: u32) -> bool {
-        let lease = self.get(slot);
-        let found = match lease.id.get() {
-            Some(id) => self.id(lease.network, id),
-            None => self.hw(lease.network, &lease.hw),
         };
-        found == Some(slot)
+        if let Some(other) = other {
+            self.get_mut(other).found = false;
+        }
+        other
     }
 
     /// Makes the lease nobody's.
     pub(super) fn unbind(&mut self, slot: u32) {
         let Leases { slots, keys, by_id, by_hw, by_hw_of_id, .. } = self;
         let lease = &mut slots[slot as usize];
+        if lease.hw.is_empty() && lease.id.get().is_none() {
+            return;
+        }
         let hw_key = keys.hw(lease.network, &lease.hw);
         match lease.id.get() {
             Some(id) => {
@@ -289,6 +289,7 @@ impl Leases {
         }
         lease.hw = Hw::default();
         lease.id = ClientId::None;
+        lease.found = false;
     }
 }
 
@@ -312,6 +313,11 @@ impl Leases {
             let linked = self.lists.is_linked(slot);
             assert_eq!(linked, lease.running || lease.offer == NONE, "{lease:?}");
             assert_eq!(self.address(lease.address), Some(slot));
+            let found = match lease.id.get() {
+                Some(id) => self.id(lease.network, id),
+                None => self.hw(lease.network, &lease.hw),
+            };
+            assert_eq!(lease.found, found == Some(slot));
             if lease.abandoned {
                 assert!(lease.hw.is_empty() && lease.id.get().is_none() && lease.offer == NONE);
             }
