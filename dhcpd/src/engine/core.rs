@@ -75,7 +75,11 @@ impl Core {
             );
         }
         Core {
-            leases: Leases::new(networks, options.seed),
+            leases: Leases::new(
+                config.subnets.iter().map(|s| s.network as u32).collect(),
+                networks,
+                options.seed,
+            ),
             pools,
             offers: Offers::new(),
             pending: Pending::new(options.max_pending),
@@ -188,7 +192,7 @@ impl Core {
     /// Holds the address for a client; the committed lease is not touched.
     pub(super) fn offer(&mut self, packet: &Packet<'_>, slot: u32, out: &mut Actions) {
         self.say_leased(slot, &packet.client.hw, out);
-        let network = self.leases.get(slot).network;
+        let network = self.leases.network(slot);
         let client = &packet.client;
         if let Some(other) = self.offers.of(&self.leases.keys, network, client) {
             if self.offers.get(other).slot == slot {
@@ -222,7 +226,7 @@ impl Core {
         out: &mut Actions,
     ) {
         self.say_leased(slot, &packet.client.hw, out);
-        let network = self.leases.get(slot).network;
+        let network = self.leases.network(slot);
         match std::mem::replace(&mut self.leases.get_mut(slot).offer, NONE) {
             NONE => {}
             offer => {

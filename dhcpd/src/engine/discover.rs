@@ -47,7 +47,7 @@ impl Core {
         }
         let slot = match choice {
             Choice::Slot(slot) => slot,
-            Choice::New { address, subnet } => self.leases.add(address, subnet, network),
+            Choice::New { address, subnet } => self.leases.add(address, subnet),
         };
         self.offer_pool(packet, known, slot, out);
     }

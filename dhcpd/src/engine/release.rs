@@ -69,7 +69,7 @@ impl Core {
         if self.pending.get(slot).is_some() {
             return;
         }
-        let network = self.leases.get(slot).network as usize;
+        let network = self.leases.network(slot) as usize;
         let allowed = self.declines.get_mut(network).is_some_and(|a| a.take(packet.now.mono));
         if !allowed {
             log::warn!(

@@ -71,7 +71,7 @@ impl Core {
                 self.acknowledge(packet, known, slot, span.subnet, out);
             }
             None if self.admits(packet, known, span.subnet as SubnetId, "renew") => {
-                let slot = self.leases.add(u32::from(address), span.subnet, span.network);
+                let slot = self.leases.add(u32::from(address), span.subnet);
                 self.acknowledge(packet, known, slot, span.subnet, out);
             }
             None => {}

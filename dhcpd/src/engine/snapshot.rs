@@ -30,7 +30,7 @@ impl Core {
         };
         let slot = match self.leases.address(address) {
             Some(slot) => slot,
-            None => self.leases.add(address, span.subnet, span.network),
+            None => self.leases.add(address, span.subnet),
         };
         self.leases.unbind(slot);
         let hw = record.hardware.as_ref().map_or(Hw::default(), |h| Hw::new(h.htype, &h.addr));
