@@ -68,8 +68,11 @@ pub struct Now {
 /// Where a packet came from.
 #[derive(Clone, Debug)]
 pub struct Meta {
-    /// Index into the engine's interfaces.
+    /// Index into the engine's interfaces: the one it came by, or one that speaks for us.
     pub interface: usize,
+    /// Whether it came by that interface. What comes by one that is not served is from far away:
+    /// from a relay agent, or from a client who has an address and means nobody but us.
+    pub served: bool,
     /// IP source.
     pub source: Ipv4Addr,
     /// UDP source port.

@@ -147,6 +147,7 @@ impl Server<'_> {
                     let taken = link.receive(|datagram| {
                         let meta = Meta {
                             interface,
+                            served: true,
                             source: datagram.source,
                             source_port: datagram.source_port,
                             dest: datagram.dest,
@@ -168,10 +169,12 @@ impl Server<'_> {
             for _ in 0..TURNS {
                 let taken = self.udp.receive(|received| {
                     let index = received.interface;
+                    let by = indexes.iter().position(|i| *i == index);
                     let meta = Meta {
                         // A relayed packet, or the renewal of a relayed client, may come by an
                         // interface that is not served: any of ours can speak for us then.
-                        interface: indexes.iter().position(|i| *i == index).unwrap_or(0),
+                        interface: by.unwrap_or(0),
+                        served: by.is_some(),
                         source: received.source,
                         source_port: received.source_port,
                         dest: received.dest,

@@ -107,6 +107,7 @@ impl Story {
         self.asked.insert(number, id);
         let meta = Meta {
             interface: 0,
+            served: true,
             source: if net == 1 { RELAY } else { Ipv4Addr::UNSPECIFIED },
             source_port: 68,
             dest: Ipv4Addr::BROADCAST,

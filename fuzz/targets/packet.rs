@@ -1,5 +1,5 @@
-//! What a client may send: any bytes as a DHCP message, read, and put to an engine three ways (from
-//! the wire, through a relay agent's socket, from a client that has an address).
+//! What a client may send: any bytes as a DHCP message, read, and put to an engine four ways (from
+//! the wire, through a relay agent's socket, from a client that has an address, near and far).
 
 #![no_main]
 
@@ -17,6 +17,7 @@ fuzz_target!(init: log_to_nowhere(), |packet: &[u8]| {
     let mut out = Actions::default();
     let wire = Meta {
         interface: 0,
+        served: true,
         source: Ipv4Addr::UNSPECIFIED,
         source_port: 68,
         dest: Ipv4Addr::BROADCAST,
@@ -24,7 +25,8 @@ fuzz_target!(init: log_to_nowhere(), |packet: &[u8]| {
     };
     let relay = Meta { source: RELAY, source_port: 67, mac: None, ..wire.clone() };
     let bound = Meta { source: Ipv4Addr::new(10, 0, 0, 10), mac: None, ..wire.clone() };
-    for (second, meta) in [wire, relay, bound].iter().enumerate() {
+    let afar = Meta { served: false, ..bound.clone() };
+    for (second, meta) in [wire, relay, bound, afar].iter().enumerate() {
         let now = |after: u64| Now {
             wall: START + 10 * second as i64 + after as i64,
             mono: 10_000 * second as u64 + 1000 * after,

@@ -23,7 +23,9 @@ impl Core {
         }
         let network = self.config.subnets.get(grant.subnet).map(|s| s.network);
         let interface = self.interfaces.get(packet.meta.interface);
-        let is_local = network.is_some() && interface.and_then(|i| i.network) == network;
+        let is_local = !packet.is_from_afar()
+            && network.is_some()
+            && interface.and_then(|i| i.network) == network;
         let ciaddr = packet.message.ciaddr();
         let starts_anew =
             packet.options.get(option::SERVER_IDENTIFIER).is_some() || packet.wants_broadcast();
@@ -47,6 +49,10 @@ impl Core {
     ) -> (Destination, Ipv4Addr) {
         if packet.is_relayed() {
             return self.to(packet, packet.message.giaddr(), SERVER_PORT, server);
+        }
+        if packet.is_from_afar() {
+            // A broadcast would go to a wire that the client is not on.
+            return self.to(packet, packet.message.ciaddr(), CLIENT_PORT, server);
         }
         (broadcast(packet), server)
     }

@@ -28,6 +28,11 @@ impl<'a> Packet<'a> {
         !self.message.giaddr().is_unspecified()
     }
 
+    /// Whether it came neither by a wire of ours nor through a relay agent.
+    pub(super) fn is_from_afar(&self) -> bool {
+        !self.meta.served && !self.is_relayed()
+    }
+
     pub(super) fn wants_broadcast(&self) -> bool {
         self.message.flags() & FLAG_BROADCAST != 0
     }
@@ -56,9 +61,11 @@ impl<'a> Packet<'a> {
 
 impl Core {
     /// The network a request comes from: the relay agent's, else the receiving interface's.
+    /// Unknown if that interface is not served.
     pub(super) fn origin(&self, packet: &Packet<'_>) -> Option<u32> {
         let network = match packet.link() {
             Some(link) => self.config.subnets.get(self.config.subnet_of(link)?)?.network,
+            None if packet.is_from_afar() => return None,
             None => self.interfaces.get(packet.meta.interface)?.network?,
         };
         (network < self.config.networks.len()).then_some(network as u32)

@@ -41,7 +41,12 @@ impl Core {
         let network = subnet.and_then(|s| self.config.subnets.get(s)).map(|s| s.network as u32);
         let must_be_here = (!ciaddr.is_unspecified() && packet.is_relayed())
             || (asked.is_some() && ciaddr.is_unspecified());
-        if origin.is_none() || must_be_here {
+        let from_afar = packet.is_from_afar();
+        if from_afar && (asked.is_some() || ciaddr != packet.meta.source) {
+            // Who comes by an interface that is not served has its address already, and renews it.
+            return;
+        }
+        if must_be_here || (origin.is_none() && !from_afar) {
             // Whoever has no authority over the network in question is silent.
             let judge = origin.or(network);
             if origin.is_none() || network != origin {

@@ -257,6 +257,32 @@ fn destinations_by_socket() {
     assert_eq!(by(&far).destination, udp(ip("10.1.0.10"), 68));
 }
 
+/// The wire whose interface stands in for the one it came by has nothing to do with it.
+#[test]
+fn by_an_interface_that_is_not_served_only_relays_and_renewals_come() {
+    let mut b = Bench::new();
+    let near = b.dora(1);
+    let offer = b.one(&discover(3).relayed()).yours();
+    assert_eq!(b.one(&select(3, offer).relayed()).kind(), message::ACK);
+    let afar = |source| Meta { served: false, source, ..Bench::meta(None) };
+    let udp = |address, port| Destination::Udp { interface: None, address, port };
+    let mut by = |ask: &Ask| {
+        let source = if ask.giaddr.is_unspecified() { ask.ciaddr } else { ask.giaddr };
+        b.send_by(ask, &afar(source)).first().map(|got| (got.kind(), got.reply.destination))
+    };
+    assert_eq!(by(&discover(2)), None);
+    assert_eq!(by(&reboot(2, ip("10.0.0.15"))), None);
+    assert_eq!(by(&reboot(2, ip("172.16.0.1"))), None);
+    assert_eq!(by(&discover(2).relayed()), Some((message::OFFER, udp(RELAY, 67))));
+    for lease in [(3, offer), (1, near)] {
+        let loud = Ask { broadcast: true, ..renew(lease.0, lease.1) };
+        assert_eq!(by(&loud), Some((message::ACK, udp(lease.1, 68))));
+    }
+    assert_eq!(by(&renew(4, offer)), Some((message::NAK, udp(offer, 68))));
+    assert!(b.send_by(&renew(3, offer), &afar(RELAY)).is_empty(), "of another's address");
+    assert!(b.send_by(&renew(3, offer), &afar(offer)).len() == 1);
+}
+
 #[test]
 fn an_identifier_that_no_interface_has_is_not_what_the_system_sends_from() {
     let mut config = config();

@@ -31,8 +31,12 @@ fn valid() -> impl Strategy<Value = Ask> {
 }
 
 fn meta() -> impl Strategy<Value = Meta> {
-    (0usize..3, any::<u32>(), prop::option::of(any::<[u8; 6]>())).prop_map(
-        |(interface, source, mac)| Meta { interface, source: source.into(), ..Bench::meta(mac) },
+    (0usize..3, any::<u32>(), prop::option::of(any::<[u8; 6]>()), any::<bool>()).prop_map(
+        |(interface, source, mac, afar)| {
+            // Frames are read from served interfaces only.
+            let served = mac.is_some() || !afar;
+            Meta { interface, served, source: source.into(), ..Bench::meta(mac) }
+        },
     )
 }
 

@@ -224,7 +224,7 @@ impl Bench {
 
     pub(super) fn meta(mac: Option<[u8; 6]>) -> Meta {
         let (source, dest) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
-        Meta { interface: 0, source, source_port: 68, dest, mac }
+        Meta { interface: 0, served: true, source, source_port: 68, dest, mac }
     }
 
     /// As a frame from the client's own card; as UDP if there is a relay agent.
