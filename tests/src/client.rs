@@ -63,8 +63,11 @@ impl Client {
         make_executable(&script);
         let mut command = match kind {
             Kind::Udhcpc => {
-                let mut command = lab.client.command("udhcpc");
-                command.args(["-f", "-i", "cli0", "-t", "10", "-T", "1", "-s"]).arg(&script);
+                // Its package named udhcpc is one symbolic link: not every machine has it.
+                let mut command = lab.client.command("busybox");
+                command
+                    .args(["udhcpc", "-f", "-i", "cli0", "-t", "10", "-T", "1", "-s"])
+                    .arg(&script);
                 command
             }
             Kind::Dhclient => {
