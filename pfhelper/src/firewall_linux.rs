@@ -23,6 +23,9 @@ use crate::netlink::{Failure, Netlink};
 use crate::nft::{self, Operation};
 use crate::states;
 
+/// Addresses in one transaction, where the buffer is too small for all.
+const PIECE: usize = 1_000;
+
 /// How often a truth is compared with sets that keep changing under it.
 const ATTEMPTS: u32 = 5;
 
@@ -56,7 +59,7 @@ impl Firewall {
     pub fn open() -> Result<Firewall, String> {
         Ok(Firewall {
             netlink: Netlink::open()
-                .map_err(|e| format!("nftables: open netlink (CAP_NET_ADMIN is needed): {e}"))?,
+                .map_err(|e| format!("nftables: open netlink: {e}{}", hint(&e)))?,
             kept: Vec::new(),
             element_timeout: None,
             destroys: false,
@@ -76,7 +79,7 @@ impl Firewall {
         self.element_timeout = element_timeout.map(|seconds| u64::from(seconds) * 1000);
         self.generation().map_err(|e| match e {
             e if e.is(libc::EINVAL) => "nftables: this kernel has no nf_tables".to_owned(),
-            e => format!("nftables: no access (CAP_NET_ADMIN is needed): {e}"),
+            e => format!("nftables: no access: {e}{}", hint(&e)),
         })?;
         self.destroys = self.can_destroy()?;
         let named = [&tables.abandoned, &tables.changed, &tables.leased];
@@ -297,8 +300,38 @@ impl Firewall {
         match self.transact(&[plan], None) {
             Ok(()) => Verdict::Done,
             Err(failure) if failure.is(libc::ENFILE) => self.squeeze(plan),
+            Err(failure) if failure.is_for_size() => self.in_pieces(plan),
             Err(failure) => self.failed(plan.kept, "change it", &failure),
         }
+    }
+
+    /// The buffer is too small for one transaction (see `netlink.rs`): several. What must be in the
+    /// set and was is in it at every moment all the same.
+    fn in_pieces(&mut self, plan: &Plan) -> Verdict {
+        let adds: HashSet<Ipv4Addr> = plan.add.iter().copied().collect();
+        let (again, gone): (Vec<Ipv4Addr>, Vec<Ipv4Addr>) =
+            plan.remove.iter().partition(|address| adds.contains(address));
+        let again = HashSet::<Ipv4Addr>::from_iter(again);
+        let removals = gone.chunks(PIECE).map(|piece| (piece.to_vec(), Vec::new()));
+        let additions = plan.add.chunks(PIECE).map(|piece| {
+            let first = piece.iter().copied().filter(|address| again.contains(address));
+            (first.collect(), piece.to_vec())
+        });
+        let pieces: Vec<Plan> = removals
+            .chain(additions)
+            .map(|(remove, add)| Plan { kept: plan.kept, remove, add })
+            .collect();
+        let mut verdict = Verdict::Done;
+        for piece in &pieces {
+            match self.transact(&[piece], None) {
+                Ok(()) => {}
+                Err(failure) if failure.is(libc::ENFILE) => return self.squeeze(plan),
+                Err(failure) => {
+                    verdict = verdict.max(self.failed(plan.kept, "change it", &failure));
+                }
+            }
+        }
+        verdict
     }
 
     /// Sends plans as one transaction.
@@ -406,6 +439,11 @@ impl Firewall {
     }
 }
 
+/// What an administrator can do about it.
+fn hint(failure: &Failure) -> &'static str {
+    if failure.is_for_rights() { " (CAP_NET_ADMIN is needed)" } else { "" }
+}
+
 /// What must be done to a set that holds `present` so that it holds `wanted`.
 fn difference(present: &HashSet<Ipv4Addr>, wanted: &[Ipv4Addr], renewed: bool) -> Plan {
     let wanted: HashSet<_> = wanted.iter().copied().collect();
@@ -423,3 +461,7 @@ fn put(verdicts: &mut [Verdict; 3], role: Role, verdict: Verdict) {
         *slot = (*slot).max(verdict);
     }
 }
+
+#[cfg(test)]
+#[path = "firewall_linux_tests.rs"]
+mod tests;

@@ -53,6 +53,21 @@ impl Failure {
     pub fn is(&self, wanted: i32) -> bool {
         matches!(self, Failure::Refused { errno, .. } if *errno == wanted)
     }
+
+    /// Whether it was too long for the buffer.
+    pub fn is_for_size(&self) -> bool {
+        matches!(self, Failure::Io { source, .. } if source.raw_os_error() == Some(libc::EMSGSIZE))
+    }
+
+    /// Whether it is for want of a right, whoever says so.
+    pub fn is_for_rights(&self) -> bool {
+        let errno = match self {
+            Failure::Refused { errno, .. } => Some(*errno),
+            Failure::Io { source, .. } => source.raw_os_error(),
+            Failure::Interrupted | Failure::Lost | Failure::Malformed => None,
+        };
+        matches!(errno, Some(libc::EPERM | libc::EACCES))
+    }
 }
 
 impl fmt::Display for Failure {
@@ -65,7 +80,9 @@ impl fmt::Display for Failure {
             Failure::Interrupted => f.write_str("the list changed while it was read"),
             Failure::Lost => f.write_str("the kernel's answer was lost"),
             Failure::Malformed => Malformed.fmt(f),
-            Failure::Io { op, source } => write!(f, "{op} on the netlink socket: {source}"),
+            Failure::Io { op, source } => {
+                write!(f, "{op}: {}", Errno::from_raw(source.raw_os_error().unwrap_or(0)).desc())
+            }
         }
     }
 }
@@ -107,6 +124,13 @@ impl Netlink {
             turn_on(&socket, option).map_err(io("setsockopt SOL_NETLINK"))?;
         }
         Ok(Netlink { socket, seq: 0, buffer: vec![0; DATAGRAM] })
+    }
+
+    /// Gives it smaller buffers than any system grants to everybody.
+    #[cfg(test)]
+    pub fn shrink(&self) {
+        setsockopt(&self.socket, sockopt::SndBuf, &(50 << 10)).unwrap();
+        setsockopt(&self.socket, sockopt::RcvBuf, &(50 << 10)).unwrap();
     }
 
     /// A number for a request.
@@ -247,7 +271,7 @@ impl Netlink {
 }
 
 /// What becomes of a buffer that may not be forced. In a user namespace no capability suffices, and
-/// the machine's net.core.wmem_max and rmem_max hold: enough for thousands of addresses at once.
+/// the machine's net.core.wmem_max and rmem_max hold: enough for thousands of addresses in one transaction.
 fn allowed(error: Errno, asked: Result<(), Errno>) -> Result<(), Errno> {
     if error == Errno::EPERM { asked } else { Err(error) }
 }

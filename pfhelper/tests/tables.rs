@@ -7,6 +7,8 @@ mod lab;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use lab::{
     Handler, Monitor, address, all_tables, assert_members, members, nft, own_network, three_sets,
@@ -210,9 +212,8 @@ fn changes_of_others_elsewhere_ask_for_nothing() {
     nft("add set inet dhcpd other { type ipv4_addr; }");
     nft("add element inet dhcpd other { 10.3.3.3 }");
     // Two looks at the firewall later nothing has been said.
-    let two_looks = std::time::Duration::from_millis(2_500);
-    let server = handler.server.as_ref().unwrap();
-    assert!(!lab::wait_for(std::os::fd::AsFd::as_fd(server), two_looks));
+    let two_looks = Duration::from_millis(2_500);
+    assert!(!lab::wait_for(handler.server.as_ref().unwrap().as_fd(), two_looks));
 }
 
 #[test]
@@ -277,6 +278,30 @@ fn a_full_set_takes_what_fits_and_the_rest_is_counted() {
     assert!(!members("leased").contains(&address(1)));
     let log = handler.stop();
     assert!(log.contains("table leased: it is full, 50 addresses are not in it"), "{log}");
+}
+
+/// Waits ten seconds: no failure may leave the tables wrong for long.
+#[test]
+fn after_a_failure_the_truth_is_asked_for_and_said_once() {
+    own_network();
+    nft("add table inet dhcpd; add set inet dhcpd leased { type ipv4_addr; size 1; }");
+    let leased = Tables { leased: all_tables().leased, ..Tables::default() };
+    let mut handler = Handler::start(leased, None);
+    let begin = std::time::Instant::now();
+    for _ in 0..50 {
+        let report = handler.apply(&[(Verb::Leased, X), (Verb::Leased, address(1))]);
+        assert_eq!((report.applied, report.failed), (1, 1), "{report:?}");
+        assert!(report.detail.contains("it is full"), "{report:?}");
+    }
+    handler.wait_until_asked();
+    let waited = begin.elapsed().as_secs();
+    assert!((9..20).contains(&waited), "{waited} s");
+    done(&handler.replace(&[address(1)], &[]), 1);
+    assert_members("leased", [address(1)]);
+    // Nothing is asked for any more.
+    assert!(!lab::wait_for(handler.server.as_ref().unwrap().as_fd(), Duration::from_secs(2)));
+    let log = handler.stop();
+    assert_eq!(log.matches("table leased: it is full").count(), 1, "{log}");
 }
 
 #[test]

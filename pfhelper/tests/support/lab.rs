@@ -1,13 +1,9 @@
-//! A network namespace with a firewall of its own, and a handler at work in it.
-//!
-//! The namespace is the calling thread's: what the thread starts is in it too, and other tests are
-//! not. `nft` and `conntrack` are used to make and to list things, never by the handler. The test
-//! takes the part of dhcpd's parent and of its server.
+//! A handler at work in a network namespace of its own. The test takes the part of dhcpd's parent
+//! and of its server.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of it is for tests")]
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -19,68 +15,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pfhelper::{FromParent, FromServer, Report, Tables, ToParent, ToServer, Verb};
 use proto::unix::{Channel, Error};
 
+#[path = "net.rs"]
+mod net;
+#[allow(unused_imports, reason = "each test uses a part of it")]
+pub use net::*;
+
 /// How long anything may take that a machine under load does slowly.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Gives the calling thread a network of its own.
-pub fn own_network() {
-    // SAFETY: a system call on a plain number; it changes this thread's namespace only.
-    let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-    assert_eq!(result, 0, "a network namespace needs root: {}", std::io::Error::last_os_error());
-    run("ip", &["link", "set", "lo", "up"]);
-}
-
-/// Runs a program to its end; its standard output. Panics if it fails.
-pub fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().expect(program);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// Feeds a script to nft.
-pub fn nft(script: &str) {
-    run("nft", &[script]);
-}
-
-/// Makes the table `inet dhcpd` with the three sets, of plain addresses.
-pub fn three_sets() {
-    nft("table inet dhcpd {
-        set abandoned { type ipv4_addr; }
-        set changed { type ipv4_addr; }
-        set leased { type ipv4_addr; }
-    }");
-}
-
-/// What is in a set of the table `inet dhcpd`.
-pub fn members(set: &str) -> BTreeSet<Ipv4Addr> {
-    loop {
-        let text = run("nft", &["list", "set", "inet", "dhcpd", set]);
-        let words = text.split(|c: char| c != '.' && !c.is_ascii_digit());
-        let told: Vec<Ipv4Addr> = words.filter_map(|word| word.parse().ok()).collect();
-        let members: BTreeSet<_> = told.iter().copied().collect();
-        // While the kernel sorts a set into a larger table, it tells some twice and some not.
-        if members.len() == told.len() {
-            return members;
-        }
-    }
-}
-
-/// Says what is wrong with a set of the table `inet dhcpd`, not all that is in it.
-pub fn assert_members(set: &str, expected: impl IntoIterator<Item = Ipv4Addr>) {
-    let (found, expected) = (members(set), BTreeSet::from_iter(expected));
-    let only = |a: &BTreeSet<_>, b: &BTreeSet<Ipv4Addr>| -> Vec<Ipv4Addr> {
-        a.difference(b).take(5).copied().collect()
-    };
-    let (more, less) = (only(&found, &expected), only(&expected, &found));
-    let counts = (found.len(), expected.len());
-    assert!(found == expected, "{set}: {counts:?}, too much: {more:?}.., not there: {less:?}..");
-}
-
-/// 10.0.0.0 and so many.
-pub fn address(n: u32) -> Ipv4Addr {
-    Ipv4Addr::from(0x0a00_0000 + n)
-}
 
 /// The three tables by the names that [`three_sets`] gives them.
 pub fn all_tables() -> Tables {
@@ -140,6 +81,14 @@ pub struct Handler {
 impl Handler {
     /// Starts the program as supervise does; nothing has been said to it yet.
     pub fn launch(title: &str) -> Handler {
+        Handler::launch_with(title, || Ok(()))
+    }
+
+    /// Starts the program after having done something in its process, between fork and exec.
+    pub fn launch_with(
+        title: &str,
+        first: impl Fn() -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Handler {
         let (ours, theirs) = proto::unix::pair().expect("a pair");
         let mut command = Command::new(env!("CARGO_BIN_EXE_pfhelper"));
         command.arg0(title).env_clear().env("TANDEM_LOG", "stderr:debug");
@@ -152,9 +101,12 @@ impl Handler {
             // SAFETY: three numbers; marks descriptors of the new process only.
             let closed =
                 unsafe { libc::close_range(4, u32::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
-            if (copied, closed) == (3, 0) { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+            if (copied, closed) != (3, 0) {
+                return Err(std::io::Error::last_os_error());
+            }
+            first()
         };
-        // SAFETY: `place` makes two async-signal-safe system calls.
+        // SAFETY: `place` makes async-signal-safe system calls and nothing else.
         unsafe { command.pre_exec(place) };
         let mut child = command.spawn().expect("start pfhelper");
         let log = child.stderr.take().expect("its log");
@@ -164,8 +116,16 @@ impl Handler {
 
     /// Starts it and says what to do; what it answers.
     pub fn try_start(tables: Tables, element_timeout: Option<u32>) -> Result<Handler, String> {
-        let mut handler = Handler::launch("dhcpd: pf table handler");
-        let parent = handler.parent.as_ref().expect("a channel");
+        Handler::launch("dhcpd: pf table handler").set_up(tables, element_timeout)
+    }
+
+    /// Says what to do; what it answers.
+    pub fn set_up(
+        mut self,
+        tables: Tables,
+        element_timeout: Option<u32>,
+    ) -> Result<Handler, String> {
+        let parent = self.parent.as_ref().expect("a channel");
         // One that refuses may be gone by now; what it said is there all the same.
         let sent = parent.send(&FromParent::Setup { tables, element_timeout });
         assert!(matches!(sent, Ok(()) | Err(Error::Closed)), "{sent:?}");
@@ -173,15 +133,15 @@ impl Handler {
         match parent.recv() {
             Ok(ToParent::Ready) => {}
             Ok(ToParent::Refused(reason)) => {
-                assert_eq!(handler.end().code(), Some(1));
+                assert_eq!(self.end().code(), Some(1));
                 return Err(reason);
             }
-            Err(error) => panic!("{error}: {}", handler.rest_of_log()),
+            Err(error) => panic!("{error}: {}", self.rest_of_log()),
         }
         let (ours, theirs) = proto::unix::pair().expect("a pair");
         parent.send(&FromParent::Commands(theirs)).expect("send");
-        handler.server = Some(Channel::from_fd(ours).expect("a channel"));
-        Ok(handler)
+        self.server = Some(Channel::from_fd(ours).expect("a channel"));
+        Ok(self)
     }
 
     /// Starts it with all that it needs.
