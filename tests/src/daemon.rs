@@ -98,6 +98,12 @@ impl Dhcpd {
         self.log.lines.lock().expect("log").0.join("\n")
     }
 
+    /// All it has logged, once it has ended and so has every process that it started.
+    pub fn whole_log(&self) -> String {
+        process::until("all of it has ended", LIMIT, || self.log.lines.lock().expect("log").1);
+        self.log()
+    }
+
     /// Waits for a line that contains `text`, after all lines that earlier calls have seen.
     pub fn wait_for(&mut self, text: &str) -> String {
         let deadline = Instant::now() + LIMIT;

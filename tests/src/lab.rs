@@ -56,6 +56,13 @@ impl Namespace {
         self.command(program).args(words).output().expect("run ip netns exec")
     }
 
+    /// The processes that run in here.
+    pub fn pids(&self) -> Vec<u32> {
+        let output = Command::new("ip").args(["netns", "pids", &self.name]).output();
+        let text = String::from_utf8(output.expect("run ip netns pids").stdout).expect("numbers");
+        text.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
+    }
+
     /// Gives a ruleset to nft.
     pub fn nft(&self, ruleset: &str) {
         let mut words: Vec<&str> = vec!["netns", "exec", &self.name, "nft"];
@@ -139,14 +146,20 @@ impl Lab {
         path
     }
 
-    /// A file system of its own of so many KiB, empty, on a folder of this lab. This thread gets a
-    /// mount namespace for it: only this thread, and what it starts, sees it.
-    pub fn disk(&self, name: &str, kib: u32) -> Disk {
-        let path = self.path(name);
-        std::fs::create_dir(&path).expect("make a mount point");
+    /// Gives this thread a mount namespace: only it, and what it starts, sees what it mounts.
+    pub fn own_mounts(&self) {
         unshare(CloneFlags::CLONE_NEWNS).expect("make a mount namespace");
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).expect("keep it private");
+    }
+
+    /// A file system of its own of so many KiB, empty, on a folder of this lab, for this thread and
+    /// what it starts.
+    pub fn disk(&self, name: &str, kib: u32) -> Disk {
+        let path = self.path(name);
+        std::fs::create_dir(&path).expect("make a mount point");
+        self.own_mounts();
+        let none: Option<&str> = None;
         let size = format!("size={kib}k");
         mount(none, &path, Some("tmpfs"), MsFlags::empty(), Some(&*size)).expect("mount a tmpfs");
         Disk { path }
