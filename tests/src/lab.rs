@@ -18,7 +18,11 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    fn new(role: &str) -> Self {
+    /// Makes one; `role` is what it is for, in a few letters.
+    ///
+    /// # Panics
+    /// If it cannot.
+    pub fn new(role: &str) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("tandem-{}-{number}-{role}", std::process::id());
         run("ip", &["netns", "add", &name]);

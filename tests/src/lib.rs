@@ -8,9 +8,11 @@
 
 pub mod client;
 pub mod daemon;
+pub mod frame;
 pub mod lab;
 pub mod leasefile;
 pub mod load;
 pub mod process;
 pub mod random;
+pub mod relayed;
 pub mod wire;

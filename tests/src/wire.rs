@@ -3,7 +3,7 @@
 //! dhcpd's codec.
 
 use crate::daemon::LIMIT;
-use crate::lab::{Lab, SERVER};
+use crate::lab::{Lab, Namespace, SERVER};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{MsgFlags, recv};
@@ -64,6 +64,12 @@ impl Packet {
         self
     }
 
+    /// Asks for the answer as a broadcast.
+    pub fn broadcast(mut self) -> Self {
+        self.header[10] |= 0x80;
+        self
+    }
+
     /// Sets `giaddr`.
     pub fn giaddr(mut self, address: Ipv4Addr) -> Self {
         self.header[24..28].copy_from_slice(&address.octets());
@@ -93,6 +99,8 @@ pub struct Answer {
     pub mac: [u8; 6],
     /// All options by code.
     pub options: BTreeMap<u8, Vec<u8>>,
+    /// All of it as it came.
+    pub bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -116,6 +124,7 @@ impl Answer {
             }
         }
         Some(Answer {
+            bytes: bytes.to_vec(),
             kind: *options.get(&53)?.first()?,
             xid: u32::from_be_bytes(bytes[4..8].try_into().ok()?),
             yiaddr: Ipv4Addr::new(bytes[16], bytes[17], bytes[18], bytes[19]),
@@ -125,7 +134,7 @@ impl Answer {
     }
 }
 
-/// A relay agent at 192.0.2.2 on the client's side.
+/// A relay agent's socket.
 pub struct Relay {
     socket: UdpSocket,
     address: Ipv4Addr,
@@ -133,11 +142,16 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Gives `cli0` the relay's address and opens its socket.
+    /// At 192.0.2.2 on the client's side, whose `cli0` is given that address.
     pub fn new(lab: &Lab) -> Self {
         let address = Ipv4Addr::new(192, 0, 2, 2);
         lab.client.run(&format!("ip addr replace {address}/24 dev cli0"));
-        let socket = lab.client.within(move || UdpSocket::bind((address, 67)).expect("port 67"));
+        Self::at(&lab.client, address)
+    }
+
+    /// At an address that this namespace has.
+    pub fn at(space: &Namespace, address: Ipv4Addr) -> Self {
+        let socket = space.within(move || UdpSocket::bind((address, 67)).expect("port 67"));
         let server = SocketAddrV4::new(SERVER.parse().expect("the server's address"), 67);
         Relay { socket, address, server }
     }
@@ -218,7 +232,7 @@ impl Relay {
     }
 }
 
-impl crate::lab::Namespace {
+impl Namespace {
     /// Runs something in a thread of its own inside this namespace: sockets made there stay there.
     pub fn within<T: Send + 'static>(&self, action: impl FnOnce() -> T + Send + 'static) -> T {
         let file = File::open(format!("/run/netns/{}", self.name())).expect("open the namespace");
