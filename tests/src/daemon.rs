@@ -61,6 +61,8 @@ impl Dhcpd {
             .args(flags)
             .env("NOTIFY_SOCKET", lab.path("notify"))
             .stdin(Stdio::null())
+            // Not ours: what that is depends on who runs the tests.
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("start dhcpd");
