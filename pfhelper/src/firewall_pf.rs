@@ -5,7 +5,8 @@
 //! `pf_freebsd.rs`.
 //!
 //! Adding what is there and deleting what is not is no error to pf, and a whole table is set by
-//! one request. A table that does not exist is ESRCH.
+//! one request. A table that does not exist is ESRCH. pf tells nobody that it was changed, so once
+//! in a while the tables are counted.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,12 +19,14 @@ use pfhelper::{Table, Tables, table_pf};
 use crate::changes::{Changes, Outcome, ROLES, Role, Verdict};
 use crate::complaint::Complaint;
 use crate::pf::{self, TableRequest};
+use crate::tally::Tally;
 
 #[cfg_attr(target_os = "openbsd", path = "pf_openbsd.rs")]
 #[cfg_attr(target_os = "freebsd", path = "pf_freebsd.rs")]
 mod system;
 
-/// Addresses in one request to add or delete; the kernel takes about twice as many.
+/// Addresses in one request to add or delete. FreeBSD's kernel takes about twice as many
+/// (net.pf.request_maxcount), OpenBSD's any number.
 const CHUNK: usize = 32_768;
 
 /// The firewall, opened.
@@ -43,6 +46,7 @@ struct Kept {
     name: Table,
     field: [u8; table_pf::NAME_FIELD],
     missing: bool,
+    tally: Tally,
     complaint: Complaint,
 }
 
@@ -76,15 +80,15 @@ impl Firewall {
             let Some(name) = table.clone() else { continue };
             let field = table_pf::parse(name.as_str()).map_err(|e| e.to_string())?;
             let missing = match request(&self.device, pf::GET, &field, &[]) {
-                Ok(()) => false,
+                Ok(_) => false,
                 Err(e) if is_missing(&e) => true,
                 Err(e) => return Err(format!("DIOCRGETADDRS on table {name}: {e}")),
             };
             if missing {
                 log::warn!("table {name}: no such table, waiting for it");
             }
-            let complaint = Complaint::default();
-            self.kept.push(Kept { role, name, field, missing, complaint });
+            let (tally, complaint) = (Tally::default(), Complaint::default());
+            self.kept.push(Kept { role, name, field, missing, tally, complaint });
         }
         Ok(())
     }
@@ -113,13 +117,21 @@ impl Firewall {
         outcome
     }
 
-    /// Looks whether a table that was missing has been made; if so, the truth is wanted.
+    /// Looks whether somebody has made or emptied a table; if so, the truth is wanted.
     pub fn watch(&mut self) -> bool {
-        for kept in self.kept.iter_mut().filter(|kept| kept.missing) {
-            if request(&self.device, pf::GET, &kept.field, &[]).is_ok() {
-                log::info!("table {}: it has been made", kept.name);
-                kept.missing = false;
-                self.wanting |= kept.role != Role::Changed;
+        for kept in &mut self.kept {
+            match request(&self.device, pf::GET, &kept.field, &[]) {
+                Ok(told) => {
+                    let made = std::mem::take(&mut kept.missing);
+                    let emptied = kept.tally.lost_some(told.found());
+                    if made || emptied {
+                        let what = if made { "been made" } else { "lost addresses" };
+                        log::info!("table {}: it has {what}", kept.name);
+                        self.wanting |= kept.role != Role::Changed;
+                    }
+                }
+                Err(e) if is_missing(&e) => kept.is_missing(),
+                Err(e) => kept.complaint.say(&format!("DIOCRGETADDRS on table {}: {e}", kept.name)),
             }
         }
         std::mem::take(&mut self.wanting)
@@ -138,29 +150,52 @@ impl Firewall {
     }
 
     fn set(&mut self, index: usize, addresses: &[Ipv4Addr]) -> Verdict {
-        self.ask(index, pf::SET, addresses)
+        let Some(kept) = self.kept.get_mut(index) else { return Verdict::Done };
+        match request(&self.device, pf::SET, &kept.field, addresses) {
+            // More than the kernel takes at once: those behind the first are out for a moment.
+            Err(e) if addresses.len() > CHUNK && is_too_much(&e) => {
+                let (first, rest) = addresses.split_at(CHUNK);
+                self.ask(index, pf::SET, first).max(self.change(index, pf::ADD, rest))
+            }
+            told => self.judge(index, pf::SET, addresses.len(), told),
+        }
     }
 
     fn ask(&mut self, index: usize, what: u32, addresses: &[Ipv4Addr]) -> Verdict {
         let Some(kept) = self.kept.get_mut(index) else { return Verdict::Done };
-        let name = match what {
-            pf::ADD => "DIOCRADDADDRS",
-            pf::DELETE => "DIOCRDELADDRS",
-            _ => "DIOCRSETADDRS",
-        };
-        match request(&self.device, what, &kept.field, addresses) {
-            Ok(()) => {
+        let told = request(&self.device, what, &kept.field, addresses);
+        self.judge(index, what, addresses.len(), told)
+    }
+
+    fn judge(
+        &mut self,
+        index: usize,
+        what: u32,
+        count: usize,
+        told: io::Result<TableRequest>,
+    ) -> Verdict {
+        let Some(kept) = self.kept.get_mut(index) else { return Verdict::Done };
+        match told {
+            Ok(told) => {
                 // It was made since we looked, and its truth is not in it.
                 self.wanting |= std::mem::take(&mut kept.missing) && what != pf::SET;
+                match what {
+                    pf::ADD => kept.tally.changed(told.added(), 0),
+                    pf::DELETE => kept.tally.changed(0, told.deleted()),
+                    _ => kept.tally.is(count),
+                }
                 Verdict::Done
             }
             Err(e) if is_missing(&e) => {
-                if !std::mem::replace(&mut kept.missing, true) {
-                    log::warn!("table {}: no such table, waiting for it", kept.name);
-                }
+                kept.is_missing();
                 Verdict::Missing
             }
             Err(e) => {
+                let name = match what {
+                    pf::ADD => "DIOCRADDADDRS",
+                    pf::DELETE => "DIOCRDELADDRS",
+                    _ => "DIOCRSETADDRS",
+                };
                 let text = format!("{name} on table {}: {e}", kept.name);
                 kept.complaint.say(&text);
                 if self.detail.is_empty() {
@@ -190,26 +225,43 @@ impl Firewall {
     }
 }
 
+impl Kept {
+    /// Notes, and says once, that it does not exist.
+    fn is_missing(&mut self) {
+        self.tally.forget();
+        if !std::mem::replace(&mut self.missing, true) {
+            log::warn!("table {}: no such table, waiting for it", self.name);
+        }
+    }
+}
+
+/// What FreeBSD says to more addresses than it takes, or has memory for.
+fn is_too_much(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOMEM))
+}
+
 fn is_missing(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// Sends a request about a table.
+/// Sends a request about a table: what it became by the kernel's hand.
 fn request(
     device: &File,
     what: u32,
     name: &[u8; table_pf::NAME_FIELD],
     addresses: &[Ipv4Addr],
-) -> io::Result<()> {
+) -> io::Result<TableRequest> {
     let mut buffer = pf::addresses(system::LAYOUT, addresses);
     let place = buffer.as_mut_ptr() as usize;
-    let TableRequest(mut request) = TableRequest::new(name, system::LAYOUT, place, addresses.len());
+    let mut request = TableRequest::new(name, system::LAYOUT, place, addresses.len());
     // SAFETY: each of these requests reads and writes one structure of just this size, and at most
     // as many elements as it says, which are those of `buffer`.
-    let result =
-        unsafe { libc::ioctl(device.as_raw_fd(), libc::c_ulong::from(what), request.as_mut_ptr()) };
+    let result = unsafe {
+        libc::ioctl(device.as_raw_fd(), libc::c_ulong::from(what), request.0.as_mut_ptr())
+    };
+    let error = io::Error::last_os_error();
     drop(buffer);
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 { Err(error) } else { Ok(request) }
 }
 
 fn put(verdicts: &mut [Verdict; 3], role: Role, verdict: Verdict) {

@@ -36,6 +36,9 @@ mod nvlist;
 #[allow(dead_code, reason = "each system uses its own part")]
 mod pf;
 
+#[cfg(any(test, target_os = "freebsd", target_os = "openbsd"))]
+mod tally;
+
 #[cfg_attr(target_os = "linux", path = "rights_linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "rights_bsd.rs")]
 mod rights;

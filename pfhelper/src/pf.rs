@@ -17,7 +17,10 @@ const REQUEST: usize = 1104;
 const BUFFER: usize = 1064;
 const ESIZE: usize = 1072;
 const SIZE: usize = 1076;
-const _: () = assert!(TABLE_NAME + NAME_FIELD <= TABLE && TABLE == BUFFER && SIZE + 4 <= REQUEST);
+const ADDED: usize = 1084;
+const DELETED: usize = 1088;
+const _: () = assert!(TABLE_NAME + NAME_FIELD <= TABLE && TABLE == BUFFER && SIZE < ADDED);
+const _: () = assert!(DELETED + 4 <= REQUEST);
 
 /// Bytes of OpenBSD's `struct pfioc_state_kill`.
 const STATE_KILL: usize = 224;
@@ -95,6 +98,27 @@ impl TableRequest {
         put(&mut bytes, SIZE, &int(count));
         TableRequest(bytes)
     }
+
+    /// After [`GET`] without room for an address: how many the table has.
+    pub fn found(&self) -> usize {
+        self.number(SIZE)
+    }
+
+    /// After [`ADD`]: how many were not there before.
+    pub fn added(&self) -> usize {
+        self.number(ADDED)
+    }
+
+    /// After [`DELETE`]: how many were there.
+    pub fn deleted(&self) -> usize {
+        self.number(DELETED)
+    }
+
+    fn number(&self, at: usize) -> usize {
+        let bytes = self.0.get(at..).and_then(|bytes| bytes.first_chunk::<4>());
+        let number = bytes.map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+        usize::try_from(number).unwrap_or(0)
+    }
 }
 
 /// OpenBSD's request to kill states: `struct pfioc_state_kill` as bytes.
@@ -156,6 +180,20 @@ mod tests {
         assert_eq!(bytes[1076..1080], 7i32.to_ne_bytes());
         let others = bytes[..1024].iter().chain(&bytes[1030..1064]).chain(&bytes[1080..]);
         assert!(others.copied().all(|b| b == 0));
+    }
+
+    #[test]
+    fn what_the_kernel_counted() {
+        let mut request = TableRequest::new(&[0; NAME_FIELD], FREEBSD, 0, 0);
+        assert_eq!((request.found(), request.added(), request.deleted()), (0, 0, 0));
+        // pfrio_size, pfrio_size2, pfrio_nadd, pfrio_ndel, pfrio_nchange
+        for (n, bytes) in request.0[1076..1096].chunks_exact_mut(4).enumerate() {
+            bytes.copy_from_slice(&(n as i32 + 70_000).to_ne_bytes());
+        }
+        let found = (request.found(), request.added(), request.deleted());
+        assert_eq!(found, (70_000, 70_002, 70_003));
+        request.0[1076..1080].copy_from_slice(&(-1i32).to_ne_bytes());
+        assert_eq!(request.found(), 0);
     }
 
     #[test]
