@@ -172,7 +172,7 @@ pub fn mend(frame: &mut [u8]) {
 }
 
 /// The Internet checksum (RFC 1071) over parts, all but the last of an even length.
-fn checksum(parts: &[&[u8]]) -> u16 {
+pub fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0u32;
     for pair in parts.iter().flat_map(|part| part.chunks(2)) {
         sum += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));

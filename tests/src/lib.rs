@@ -9,6 +9,7 @@
 pub mod client;
 pub mod daemon;
 pub mod frame;
+pub mod hostile;
 pub mod lab;
 pub mod leasefile;
 pub mod load;
