@@ -148,9 +148,9 @@ impl Diagnostics {
         }
     }
 
-    /// Whether the configuration is refused.
-    pub fn has_errors(&self) -> bool {
-        self.errors > 0
+    /// How many errors there are, kept or not: any, and the configuration is refused.
+    pub fn errors(&self) -> usize {
+        self.errors
     }
 
     /// All of them in order of file (as listed), line and column.

@@ -42,6 +42,8 @@ struct Open {
     network: Option<NetworkId>,
     subnet: Option<SubnetId>,
     host: HostParts,
+    /// How many errors had been said when it began, for a declaration.
+    errors: usize,
 }
 
 impl Open {
@@ -54,6 +56,7 @@ impl Open {
             network: None,
             subnet: None,
             host: HostParts::default(),
+            errors: 0,
         }
     }
 }
@@ -102,7 +105,7 @@ impl<'s> Interpreter<'s> {
             self.say(site.file, Problem { severity, offset: site.offset, text });
         }
         let names: Vec<Arc<str>> = self.files.iter().map(|file| file.name().clone()).collect();
-        if self.said.has_errors() {
+        if self.said.errors() > 0 {
             return Err(self.said.into_sorted(&names));
         }
         self.config.inactive = self.inactive.into_sorted(&names);

@@ -144,6 +144,7 @@ impl Interpreter<'_> {
             Declaration::Host => Scope::Host,
             Declaration::VendorClass | Declaration::UserClass => Scope::Class,
         });
+        scope.errors = self.said.errors();
         if declaration == Declaration::Subnet {
             for around in &mut self.scopes {
                 around.has_subnets = true;
@@ -238,7 +239,9 @@ impl Interpreter<'_> {
                 }
             }
             Header::Host(name) => {
-                if scope.host.hardware.is_none() && scope.host.client_id.is_none() {
+                let nameless = scope.host.hardware.is_none() && scope.host.client_id.is_none();
+                // What is wrong in it may be just that.
+                if nameless && scope.errors == self.said.errors() {
                     let text = format!(
                         "host {name} has neither `hardware` nor a client identifier: \
                          no client is this host"

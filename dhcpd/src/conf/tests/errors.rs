@@ -36,6 +36,16 @@ authorative;
     assert_eq!(rendered(text), want);
 }
 
+/// A host whose hardware cannot be read has some.
+#[test]
+fn what_follows_from_an_error_is_not_said() {
+    let text = "host a { hardware ethernet 0:1:2:3:4:xx; }\nhost b { }\nnonsense;";
+    let said = rendered(text);
+    let heads: Vec<&str> = said.lines().filter(|line| line.starts_with(PATH)).collect();
+    assert!(heads.len() == 3 && heads[0].contains(":1:38: `xx` is not an octet"), "{said}");
+    assert!(heads[1].contains(":2:1: warning: host b has neither"), "{said}");
+}
+
 #[test]
 fn no_error_hides_another() {
     let errors = bad("option nonsense 1;
