@@ -3,8 +3,10 @@
 use crate::lab::{Lab, binary};
 use crate::process;
 use nix::sys::signal::Signal;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -29,13 +31,17 @@ impl Dhcpd {
     /// Starts it with this configuration and waits until it serves. The lease file is the lab's
     /// `leases`, and stays from one start to the next.
     pub fn start(lab: &Lab, config: &str, flags: &[&str]) -> Self {
+        Self::start_by(lab, &[], config, flags)
+    }
+
+    /// The same, by way of a command that becomes dhcpd.
+    pub fn start_by(lab: &Lab, by: &[&str], config: &str, flags: &[&str]) -> Self {
         let socket = lab.path("notify");
         let _ = std::fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).expect("bind the notify socket");
-        let daemon = Self::launch(lab, config, flags);
+        let mut daemon = Self::spawn(lab, by, config, flags, Some(&socket));
         let mut text = [0; 64];
         notify.set_nonblocking(true).expect("do not wait");
-        let mut daemon = daemon;
         process::until("dhcpd is ready", LIMIT, || match notify.recv(&mut text) {
             Ok(length) => &text[..length] == b"READY=1",
             Err(_) => {
@@ -49,23 +55,23 @@ impl Dhcpd {
 
     /// Starts it and does not wait.
     pub fn launch(lab: &Lab, config: &str, flags: &[&str]) -> Self {
+        Self::spawn(lab, &[], config, flags, None)
+    }
+
+    fn spawn(lab: &Lab, by: &[&str], config: &str, flags: &[&str], notify: Option<&Path>) -> Self {
         let config = lab.write("dhcpd.conf", config);
-        let mut child = lab
-            .server
-            .command(binary("dhcpd"))
-            .arg("-d")
-            .arg("-c")
-            .arg(config)
-            .arg("-l")
-            .arg(lab.path("leases"))
-            .args(flags)
-            .env("NOTIFY_SOCKET", lab.path("notify"))
-            .stdin(Stdio::null())
-            // Not ours: what that is depends on who runs the tests.
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start dhcpd");
+        let dhcpd = binary("dhcpd");
+        let mut words: Vec<&OsStr> = by.iter().map(OsStr::new).collect();
+        words.push(dhcpd.as_os_str());
+        let mut command = lab.server.command(words[0]);
+        command.args(&words[1..]).arg("-d").arg("-c").arg(config);
+        command.arg("-l").arg(lab.path("leases")).args(flags);
+        if let Some(socket) = notify {
+            command.env("NOTIFY_SOCKET", socket);
+        }
+        // Standard output is not ours: what that is depends on who runs the tests.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start dhcpd");
         let log = Arc::new(Log::default());
         let stderr = child.stderr.take().expect("its stderr");
         let writer = log.clone();
