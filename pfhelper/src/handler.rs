@@ -194,7 +194,8 @@ impl Handler {
             }
             FromServer::Replace { seq, part, last, leased, abandoned } => {
                 let mut truth = match (self.truth.take(), part) {
-                    (None, 0) => Truth { seq, parts: 0, leased: vec![], abandoned: vec![] },
+                    // One that is begun again takes the place of one that was not finished.
+                    (_, 0) => Truth { seq, parts: 0, leased: vec![], abandoned: vec![] },
                     (Some(truth), _) if truth.seq == seq && truth.parts == part => truth,
                     _ => return Err(Error::Malformed("a part of a truth out of its order")),
                 };

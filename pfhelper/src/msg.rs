@@ -52,7 +52,8 @@ pub enum FromServer {
     },
     /// A part of the whole truth: what the tables must hold, and nothing else.
     ///
-    /// The parts of one truth follow each other with nothing between them and share a number.
+    /// The parts of one truth follow each other with nothing between them and share a number. The
+    /// leases may go on meanwhile: then the next truth begins, and what came of the first is void.
     Replace {
         /// As in `Apply`.
         seq: u32,

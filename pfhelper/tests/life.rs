@@ -257,6 +257,21 @@ fn parts_of_a_truth_out_of_their_order_are_the_end() {
     assert!(handler.rest_of_log().contains("in the middle of a truth"));
 }
 
+/// The leases went on while a long truth was being told, and the server begins again.
+#[test]
+fn a_truth_that_is_begun_again_takes_the_place_of_the_first() {
+    let mut handler = ready();
+    let server = handler.server.as_ref().unwrap();
+    for (seq, part, last, n) in
+        [(1, 0, false, 1), (1, 1, false, 2), (2, 0, false, 3), (2, 1, true, 4)]
+    {
+        let (leased, abandoned) = (vec![address(n)], vec![]);
+        server.send(&FromServer::Replace { seq, part, last, leased, abandoned }).unwrap();
+    }
+    assert_eq!(handler.report(2).failed, 0);
+    assert_eq!(members("leased"), [address(3), address(4)].into());
+}
+
 #[test]
 fn a_second_set_up_or_server_is_the_end() {
     let setup = FromParent::Setup { tables: Tables::default(), element_timeout: None };

@@ -106,6 +106,12 @@ pub const THREADS: &[Call] = &[
     Call::new(libc::SYS_rseq, "the C library, in a new thread"),
     Call::new(libc::SYS_sched_getaffinity, "the C library, asked for a thread's stack"),
     Call::when(libc::SYS_prctl, &[When::Is(0, libc::PR_SET_NAME)], "a thread gets its name"),
+    Call::when(
+        libc::SYS_openat,
+        &[When::Is(0, libc::AT_FDCWD), When::Is(2, libc::O_RDONLY | libc::O_CLOEXEC)],
+        "glibc's malloc, before a thread's heap shrinks, asks /proc how memory is committed; in an \
+         empty root nothing is found",
+    ),
 ];
 
 /// The tables as a program for the kernel.

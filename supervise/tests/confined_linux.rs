@@ -189,6 +189,7 @@ fn obey(rules: &Rules, channel: &OwnedFd) -> ExitCode {
             "executable" => executable(),
             "life" => life(),
             "thread" => std::thread::spawn(life).join().expect("join"),
+            "heap in a thread" => std::thread::spawn(heap).join().expect("join"),
             "socket in a thread" => {
                 let attempt = || call(libc::SYS_socket, [1, 1, 0]);
                 std::thread::spawn(attempt).join().expect("join")
@@ -234,6 +235,15 @@ fn life() -> Result<(), Errno> {
     assert!(Instant::now() > Instant::now() - Duration::from_secs(1));
     log::info!("a confined process logs");
     log::logger().flush();
+    Ok(())
+}
+
+/// Takes much memory in small pieces and gives it back, which an allocator may do to the kernel.
+fn heap() -> Result<(), Errno> {
+    for size in [1 << 10, 40 << 10, 100 << 10] {
+        let pieces: Vec<Box<[u8]>> = (0..64).map(|n| vec![n; size].into()).collect();
+        assert!(pieces.iter().all(|piece| piece.len() == size));
+    }
     Ok(())
 }
 
@@ -344,6 +354,7 @@ fn ordinary_life_goes_on() {
     for _ in 0..20 {
         assert_eq!(told(&channel, "thread"), "done");
     }
+    assert_eq!(told(&channel, "heap in a thread"), "done");
     drop(channel);
     assert_eq!(end(child), Exit::Exited(0));
     assert_eq!(last("plain", "exit 7"), Exit::Exited(7));
