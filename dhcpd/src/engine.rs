@@ -39,6 +39,8 @@ mod tests_model;
 #[cfg(test)]
 mod tests_quirks;
 #[cfg(test)]
+mod tests_rare;
+#[cfg(test)]
 mod tests_request;
 #[cfg(test)]
 mod tests_tables;
@@ -236,7 +238,9 @@ impl Engine {
             core.bootp(&packet);
             return;
         };
-        if id.map_or(hw.is_empty(), |id| id.len() > MAX_CLIENT_ID) {
+        // Who only informs itself, perhaps through a tunnel, need not be told from others.
+        let usable = id.map_or(!hw.is_empty(), |id| id.len() <= MAX_CLIENT_ID);
+        if !usable && kind != message::INFORM {
             log::debug!("packet from {} ignored: no usable identity", meta.source);
             return;
         }

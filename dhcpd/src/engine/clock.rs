@@ -17,6 +17,8 @@ pub(super) struct Clock {
     offset: i64,
     /// Engine time when last read.
     last: i64,
+    /// How far the wall clock was set since that was last asked for.
+    step: i64,
 }
 
 impl Clock {
@@ -25,8 +27,8 @@ impl Clock {
         self.base.is_none()
     }
 
-    /// The engine time of `now`, and how far the wall clock was set since the last call, if it was.
-    pub(super) fn read(&mut self, now: Now) -> (i64, Option<i64>) {
+    /// The engine time of `now`.
+    pub(super) fn read(&mut self, now: Now) -> i64 {
         // Wall times the calendar cannot say are as good as the nearest it can.
         let wall = now.wall.clamp(-crate::lease::NEVER, crate::lease::NEVER);
         let seconds = (now.mono / 1000) as i64;
@@ -34,11 +36,16 @@ impl Clock {
         let time = base + seconds;
         self.last = time;
         let step = wall - (time + self.offset);
-        if step.abs() <= SLACK {
-            return (time, None);
+        if step.abs() > SLACK {
+            self.offset += step;
+            self.step += step;
         }
-        self.offset += step;
-        (time, Some(step))
+        time
+    }
+
+    /// How far the wall clock was set since the last call, if it was.
+    pub(super) fn take_step(&mut self) -> Option<i64> {
+        Some(std::mem::take(&mut self.step)).filter(|step| *step != 0)
     }
 
     /// The engine time last read.
@@ -70,11 +77,14 @@ mod tests {
     #[test]
     fn steps_are_seen_once_and_rounding_never() {
         let mut clock = Clock::default();
-        assert_eq!(clock.read(Now { wall: 5_000, mono: 10_900 }), (5_000, None));
-        assert_eq!(clock.read(Now { wall: 5_001, mono: 10_999 }), (5_000, None));
-        assert_eq!(clock.read(Now { wall: 5_001, mono: 11_950 }), (5_001, None));
-        assert_eq!(clock.read(Now { wall: 1_402, mono: 12_000 }), (5_002, Some(-3_600)));
-        assert_eq!(clock.read(Now { wall: 1_403, mono: 13_000 }), (5_003, None));
+        let read = |clock: &mut Clock, wall, mono| clock.read(Now { wall, mono });
+        assert_eq!(read(&mut clock, 5_000, 10_900), 5_000);
+        assert_eq!(read(&mut clock, 5_001, 10_999), 5_000);
+        assert_eq!(read(&mut clock, 5_001, 11_950), 5_001);
+        assert_eq!(clock.take_step(), None);
+        assert_eq!(read(&mut clock, 1_402, 12_000), 5_002);
+        assert_eq!(read(&mut clock, 1_403, 13_000), 5_003);
+        assert_eq!((clock.take_step(), clock.take_step()), (Some(-3_600), None));
         assert_eq!((clock.wall(5_003), clock.engine(1_403), clock.last()), (1_403, 5_003, 5_003));
         assert_eq!(clock.mono(5_003), 13_000);
         assert_eq!(clock.mono(0), 0);

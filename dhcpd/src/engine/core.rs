@@ -67,11 +67,11 @@ impl Core {
             .collect();
         server_ids.sort_unstable();
         server_ids.dedup();
-        let pools = Pools::new(&config);
-        if pools.fixed_count() > 0 {
+        let pools = Pools::new(&config, &server_ids);
+        if pools.reserved_count() > 0 {
             log::info!(
-                "{} fixed addresses lie in ranges and are not given out dynamically",
-                pools.fixed_count()
+                "{} addresses of ranges are hosts' or our own, and not given out dynamically",
+                pools.reserved_count()
             );
         }
         Core {
@@ -100,9 +100,9 @@ impl Core {
 
     /// Engine time, after everything that was due by now.
     pub(super) fn advance(&mut self, now: Now, out: &mut Actions) -> i64 {
-        let (time, step) = self.read_clock(now);
-        if let Some(step) = step {
-            self.clock_was_set(step);
+        let time = self.read_clock(now);
+        if let Some(step) = self.clock.take_step() {
+            self.clock_was_set(step, time, out);
             out.rewrite = true;
         }
         if std::mem::take(&mut self.unsorted) {
@@ -117,24 +117,35 @@ impl Core {
         time
     }
 
-    pub(super) fn read_clock(&mut self, now: Now) -> (i64, Option<i64>) {
+    pub(super) fn read_clock(&mut self, now: Now) -> i64 {
         let first = self.clock.is_new();
-        let (time, step) = self.clock.read(now);
+        let time = self.clock.read(now);
         if first {
             self.leases.start(time);
         }
-        (time, step)
+        time
     }
 
     /// Leases of an earlier life end by the wall clock; ours by engine time, as their clients do.
-    fn clock_was_set(&mut self, step: i64) {
+    fn clock_was_set(&mut self, step: i64, time: i64, out: &mut Actions) {
         log::warn!("the clock was set by {step} s; leases given last as long as was said");
         for slot in 0..self.leases.len() as u32 {
             let lease = self.leases.get_mut(slot);
-            if lease.loaded && lease.is_running() {
-                let ends = lease.ends.saturating_sub(step);
-                lease.starts = lease.starts.saturating_sub(step);
+            if !lease.loaded {
+                continue;
+            }
+            let ends = lease.ends.saturating_sub(step);
+            lease.starts = lease.starts.saturating_sub(step);
+            if lease.is_running() {
                 self.leases.run(slot, ends);
+            } else if ends > time && lease.offer == NONE {
+                // A clock that was ahead had ended it.
+                if !lease.abandoned {
+                    out.table(Verb::Leased, lease.address);
+                }
+                self.leases.run(slot, ends);
+            } else {
+                lease.ends = ends;
             }
         }
     }
@@ -251,7 +262,8 @@ impl Core {
         }
         let other = self.leases.bind(slot, &packet.client);
         out.record(self.leases.get(slot), &self.clock);
-        if let Some(other) = other.filter(|other| self.leases.get(*other).is_held()) {
+        let Some(other) = other else { return };
+        if self.leases.get(other).is_held() {
             log::error!(
                 "client {} has duplicate leases on {}",
                 packet.client.hw,
@@ -259,6 +271,8 @@ impl Core {
             );
             self.release(other, packet.time, out);
         }
+        // Nor does it come back, should the clock be set.
+        self.leases.get_mut(other).loaded = false;
     }
 
     /// Ends a lease before its time.
@@ -316,7 +330,9 @@ impl Core {
     pub(super) fn reclaim(&mut self, slot: u32, time: i64, out: &mut Actions) {
         out.table(Verb::Leased, self.leases.get(slot).address);
         self.leases.stop(slot, time);
-        self.leases.get_mut(slot).abandoned = false;
+        let lease = self.leases.get_mut(slot);
+        lease.abandoned = false;
+        lease.loaded = false;
     }
 
     /// Whether nobody but this client holds or was offered the address.

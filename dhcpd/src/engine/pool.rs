@@ -4,6 +4,7 @@
 
 use crate::config::Config;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// Consecutive addresses of one range, as far as no range declared earlier has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +19,8 @@ pub(super) struct Span {
 pub(super) struct Pools {
     /// Ascending, apart from each other.
     spans: Vec<Span>,
-    /// Fixed addresses inside of ranges, ascending: they belong to their hosts.
-    fixed: Vec<u32>,
+    /// Addresses inside of ranges that belong to hosts or to us, ascending.
+    reserved: Vec<u32>,
     cursors: Vec<Cursor>,
 }
 
@@ -34,7 +35,8 @@ struct Cursor {
 }
 
 impl Pools {
-    pub(super) fn new(config: &Config) -> Pools {
+    /// `own` are the addresses that are the server's.
+    pub(super) fn new(config: &Config, own: &[Ipv4Addr]) -> Pools {
         let mut taken: BTreeMap<u32, Span> = BTreeMap::new();
         let mut cursors = Vec::new();
         for (network_id, network) in config.networks.iter().enumerate() {
@@ -54,31 +56,33 @@ impl Pools {
             }
             cursors.push(cursor);
         }
-        let mut pools = Pools { spans: taken.into_values().collect(), fixed: Vec::new(), cursors };
-        let mut fixed: Vec<u32> = (config.hosts.iter())
+        let spans = taken.into_values().collect();
+        let mut pools = Pools { spans, reserved: Vec::new(), cursors };
+        let mut reserved: Vec<u32> = (config.hosts.iter())
             .flat_map(|host| &host.fixed)
+            .chain(own)
             .map(|address| u32::from(*address))
             .filter(|address| pools.in_range(*address).is_some())
             .collect();
-        fixed.sort_unstable();
-        fixed.dedup();
-        pools.fixed = fixed;
+        reserved.sort_unstable();
+        reserved.dedup();
+        pools.reserved = reserved;
         pools
     }
 
     /// The span of an address that may be leased.
     pub(super) fn find(&self, address: u32) -> Option<&Span> {
-        self.in_range(address).filter(|_| !self.is_fixed(address))
+        self.in_range(address).filter(|_| !self.is_reserved(address))
     }
 
-    /// Whether a host has this address of a range for itself.
-    pub(super) fn is_fixed(&self, address: u32) -> bool {
-        !self.fixed.is_empty() && self.fixed.binary_search(&address).is_ok()
+    /// Whether a host, or the server, has this address of a range for itself.
+    pub(super) fn is_reserved(&self, address: u32) -> bool {
+        !self.reserved.is_empty() && self.reserved.binary_search(&address).is_ok()
     }
 
-    /// How many addresses of ranges are some host's own.
-    pub(super) fn fixed_count(&self) -> usize {
-        self.fixed.len()
+    /// How many addresses of ranges are reserved.
+    pub(super) fn reserved_count(&self) -> usize {
+        self.reserved.len()
     }
 
     /// The lowest address of a network, by order of ranges, that was never used. It stays the
@@ -154,7 +158,7 @@ mod tests {
                 add(&mut taken, Span { low, high, subnet: subnet as u32, network: 0 });
             }
             let spans: Vec<Span> = taken.into_values().collect();
-            let pools = Pools { spans, fixed: Vec::new(), cursors: Vec::new() };
+            let pools = Pools { spans, reserved: Vec::new(), cursors: Vec::new() };
             for n in 0..60 {
                 let want = ranges.iter().position(|(a, b)| (a.min(b)..=a.max(b)).contains(&&n));
                 let found = pools.find(base + n).map(|span| span.subnet as usize);

@@ -65,7 +65,7 @@ impl Core {
         }
         let Some(span) = self.pools.find(u32::from(address)).copied() else {
             // Somebody else's for good; any other address outside the ranges may be anything.
-            if self.pools.is_fixed(u32::from(address)) && self.is_authoritative(network) {
+            if self.pools.is_reserved(u32::from(address)) && self.is_authoritative(network) {
                 self.refuse(packet, address, "address is reserved", Some(subnet), out);
             }
             return;

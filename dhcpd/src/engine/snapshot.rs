@@ -15,13 +15,13 @@ const QUARANTINE: u64 = 1 << 32;
 
 impl Core {
     pub(super) fn load(&mut self, record: LeaseRecord, now: Now) {
-        let (time, _) = self.read_clock(now);
+        let time = self.read_clock(now);
         let ends = self.clock.engine(record.ends);
         let address = u32::from(record.address);
         let Some(span) = self.pools.find(address).copied() else {
             self.quarantine.remove(&address);
             if ends > time {
-                if self.pools.is_fixed(address) {
+                if self.pools.is_reserved(address) {
                     log::error!("Both dynamic and static leases present for {}.", record.address);
                 }
                 self.quarantine.insert(address, record);
