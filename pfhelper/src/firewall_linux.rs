@@ -26,7 +26,7 @@ use crate::states;
 /// Addresses in one transaction, where the buffer is too small for all.
 const PIECE: usize = 1_000;
 
-/// How often a truth is compared with sets that keep changing under it.
+/// How often a list that cannot be trusted is asked for again.
 const ATTEMPTS: u32 = 5;
 
 /// The firewall, opened.
@@ -47,9 +47,6 @@ pub struct Firewall {
     /// Failures of conntrack, said.
     complaint: Complaint,
 }
-
-/// Somebody has changed the ruleset since we looked.
-struct Stale;
 
 impl Firewall {
     /// Opens the way to the firewall; wants CAP_NET_ADMIN, and nothing is asked yet.
@@ -106,39 +103,35 @@ impl Firewall {
             if kept.renewed() {
                 remove.extend_from_slice(&add);
             }
-            plans.push(Plan { kept: index, remove, add });
+            plans.push(Plan { kept: index, clear: false, remove, add });
         }
-        let tables = self.carry_out(&plans, None).unwrap_or([Verdict::Failed(None); 3]);
+        let tables = self.carry_out(&plans);
         // After the tables: no new state can come past a rule that sees the address.
         let states = self.kill(&changes.kill());
         changes.outcome(tables, states)
     }
 
     /// Makes the tables of leased and abandoned addresses equal to the truth, in one transaction.
+    ///
+    /// They are emptied and filled again, and no packet sees them in between. To list them first
+    /// and change what differs would save little: the kernel finds each part of a list by counting
+    /// from its start, so that a million addresses would take half a minute.
     pub fn replace(&mut self, leased: &[Ipv4Addr], abandoned: &[Ipv4Addr]) -> Outcome {
         let truth = |role| match role {
             Role::Leased => Some(leased),
             Role::Abandoned => Some(abandoned),
             Role::Changed => None,
         };
-        let mut verdicts = [Verdict::Done; 3];
-        for attempt in 1..=ATTEMPTS {
-            // The last attempt takes the sets as they are told and does not insist.
-            match self.try_replace(truth, attempt < ATTEMPTS) {
-                Ok(done) => {
-                    verdicts = done;
-                    break;
-                }
-                Err(Stale) => verdicts = [Verdict::Failed(None); 3],
-            }
-        }
+        let plan = |(index, kept): (usize, &Kept)| {
+            let add = truth(kept.role)?.to_vec();
+            Some(Plan { kept: index, clear: true, remove: Vec::new(), add })
+        };
+        let plans: Vec<Plan> = self.kept.iter().enumerate().filter_map(plan).collect();
+        let verdicts = self.carry_out(&plans);
         let mut outcome = Outcome::default();
         for (role, verdict) in ROLES.into_iter().zip(verdicts) {
-            let addresses = truth(role).unwrap_or_default();
-            outcome.count(verdict, u32::try_from(addresses.len()).unwrap_or(u32::MAX));
-            for kept in self.kept.iter_mut().filter(|kept| kept.role == role) {
-                kept.holds(addresses.first().copied().filter(|_| verdict == Verdict::Done));
-            }
+            let count = truth(role).map_or(0, <[Ipv4Addr]>::len);
+            outcome.count(verdict, u32::try_from(count).unwrap_or(u32::MAX));
         }
         outcome
     }
@@ -177,7 +170,7 @@ impl Firewall {
     fn can_destroy(&mut self) -> Result<bool, String> {
         let set = Set { family: Family::Inet, table: "dhcpd-asks", set: "nothing" };
         let nothing = [Ipv4Addr::UNSPECIFIED];
-        match self.netlink.transact(None, |b| b.elements(&set, Operation::Destroy, &nothing)) {
+        match self.netlink.transact(|b| b.elements(&set, Operation::Destroy, &nothing)) {
             Ok(()) => Ok(true),
             Err(failure) if failure.is(libc::ENOENT) => Ok(true),
             Err(failure) if failure.is(libc::EINVAL) => Ok(false),
@@ -185,80 +178,48 @@ impl Firewall {
         }
     }
 
-    /// Compares and carries out. To `insist` is to do it only to the sets that were compared.
-    fn try_replace<'a>(
-        &mut self,
-        truth: impl Fn(Role) -> Option<&'a [Ipv4Addr]>,
-        insist: bool,
-    ) -> Result<[Verdict; 3], Stale> {
-        let generation = self.generation().ok().filter(|_| insist);
-        let mut verdicts = [Verdict::Done; 3];
-        let mut plans = Vec::new();
-        for index in 0..self.kept.len() {
-            let Some(kept) = self.kept.get(index) else { continue };
-            let (role, renewed) = (kept.role, kept.renewed());
-            let Some(wanted) = truth(role) else { continue };
-            if !kept.usable() {
-                // Carrying it out finds the reason.
-                plans.push(Plan { kept: index, remove: Vec::new(), add: wanted.to_vec() });
-                continue;
-            }
-            match self.members(index, insist) {
-                Ok(present) => {
-                    let mut plan = difference(&present, wanted, renewed);
-                    plan.kept = index;
-                    plans.push(plan);
-                }
-                Err(Failure::Interrupted) => return Err(Stale),
-                Err(failure) => {
-                    let verdict = self.failed(index, "list it", &failure);
-                    put(&mut verdicts, role, verdict);
-                }
-            }
-        }
-        let done = self.carry_out(&plans, generation)?;
-        for (role, verdict) in ROLES.into_iter().zip(done) {
-            put(&mut verdicts, role, verdict);
-        }
-        Ok(verdicts)
-    }
-
-    /// Lists a set. To `insist` is to take only a list that can be trusted.
+    /// Lists a set.
     ///
     /// A list is told in parts, and where its next part begins is counted from the start; when the
     /// kernel sorts the set into a larger table meanwhile, as it does behind a large change, some
     /// elements are told twice and as many not at all. Nothing in the answer says so but that.
-    fn members(&mut self, index: usize, insist: bool) -> Result<HashSet<Ipv4Addr>, Failure> {
-        let mut told = Vec::new();
+    fn members(&mut self, index: usize) -> Result<HashSet<Ipv4Addr>, Failure> {
         let Some(set) = self.kept.get(index).and_then(Kept::set) else {
             return Ok(HashSet::new());
         };
-        let end = self.netlink.list(
-            |out, seq| nft::get_elements(out, seq, &set),
-            |message| nft::parse_elements(message, &mut told),
-        );
-        let members: HashSet<Ipv4Addr> = told.iter().copied().collect();
-        let end = end.and(match members.len() == told.len() {
-            true => Ok(()),
-            false => Err(Failure::Interrupted),
-        });
-        match end {
-            Ok(()) => Ok(members),
-            Err(Failure::Interrupted) if !insist => {
-                // Whatever is wrong with it is put right by the next truth.
-                self.wanting = true;
-                Ok(members)
+        for _ in 0..ATTEMPTS {
+            let mut told = Vec::new();
+            let end = self.netlink.list(
+                |out, seq| nft::get_elements(out, seq, &set),
+                |message| nft::parse_elements(message, &mut told),
+            );
+            let members: HashSet<Ipv4Addr> = told.iter().copied().collect();
+            match end {
+                Ok(()) if members.len() == told.len() => return Ok(members),
+                Ok(()) | Err(Failure::Interrupted) => {}
+                Err(failure) => return Err(failure),
             }
-            Err(failure) => Err(failure),
         }
+        Err(Failure::Interrupted)
+    }
+
+    /// A plan that names what it takes out, in the place of one that empties the set.
+    fn spelt_out(&mut self, plan: &Plan) -> Result<Plan, Failure> {
+        let mut remove = plan.remove.clone();
+        if plan.clear {
+            let stays: HashSet<Ipv4Addr> = match self.kept.get(plan.kept).map(Kept::renewed) {
+                Some(true) => HashSet::new(),
+                _ => plan.add.iter().copied().collect(),
+            };
+            let members = self.members(plan.kept)?;
+            remove = members.into_iter().filter(|address| !stays.contains(address)).collect();
+            remove.sort_unstable();
+        }
+        Ok(Plan { kept: plan.kept, clear: false, remove, add: plan.add.clone() })
     }
 
     /// Carries out all plans in one transaction, or, if that fails, each in one of its own.
-    fn carry_out(
-        &mut self,
-        plans: &[Plan],
-        generation: Option<u32>,
-    ) -> Result<[Verdict; 3], Stale> {
+    fn carry_out(&mut self, plans: &[Plan]) -> [Verdict; 3] {
         let mut verdicts = [Verdict::Done; 3];
         let mut possible = Vec::new();
         for plan in plans {
@@ -273,11 +234,8 @@ impl Firewall {
                 }
             }
         }
-        let all = self.transact(&possible, generation);
+        let all = self.transact(&possible);
         if let Err(failure) = &all {
-            if generation.is_some() && failure.is(libc::ERESTART) {
-                return Err(Stale);
-            }
             log::debug!("nftables: a transaction failed: {failure}; now each table by itself");
         }
         for plan in possible {
@@ -289,15 +247,15 @@ impl Firewall {
                 put(&mut verdicts, kept.role, verdict);
                 match verdict {
                     Verdict::Done => kept.carried_out(plan),
-                    Verdict::Missing | Verdict::Failed(_) => kept.holds(None),
+                    Verdict::Missing | Verdict::Failed(_) => kept.forget(),
                 }
             }
         }
-        Ok(verdicts)
+        verdicts
     }
 
     fn carry_out_alone(&mut self, plan: &Plan) -> Verdict {
-        match self.transact(&[plan], None) {
+        match self.transact(&[plan]) {
             Ok(()) => Verdict::Done,
             Err(failure) if failure.is(libc::ENFILE) => self.squeeze(plan),
             Err(failure) if failure.is_for_size() => self.in_pieces(plan),
@@ -308,6 +266,10 @@ impl Firewall {
     /// The buffer is too small for one transaction (see `netlink.rs`): several. What must be in the
     /// set and was is in it at every moment all the same.
     fn in_pieces(&mut self, plan: &Plan) -> Verdict {
+        let plan = match self.spelt_out(plan) {
+            Ok(plan) => plan,
+            Err(failure) => return self.failed(plan.kept, "list it", &failure),
+        };
         let adds: HashSet<Ipv4Addr> = plan.add.iter().copied().collect();
         let (again, gone): (Vec<Ipv4Addr>, Vec<Ipv4Addr>) =
             plan.remove.iter().partition(|address| adds.contains(address));
@@ -319,13 +281,13 @@ impl Firewall {
         });
         let pieces: Vec<Plan> = removals
             .chain(additions)
-            .map(|(remove, add)| Plan { kept: plan.kept, remove, add })
+            .map(|(remove, add)| Plan { kept: plan.kept, clear: false, remove, add })
             .collect();
         let mut verdict = Verdict::Done;
         for piece in &pieces {
-            match self.transact(&[piece], None) {
+            match self.transact(&[piece]) {
                 Ok(()) => {}
-                Err(failure) if failure.is(libc::ENFILE) => return self.squeeze(plan),
+                Err(failure) if failure.is(libc::ENFILE) => return self.squeeze(&plan),
                 Err(failure) => {
                     verdict = verdict.max(self.failed(plan.kept, "change it", &failure));
                 }
@@ -335,12 +297,15 @@ impl Firewall {
     }
 
     /// Sends plans as one transaction.
-    fn transact(&mut self, plans: &[&Plan], generation: Option<u32>) -> Result<(), Failure> {
+    fn transact(&mut self, plans: &[&Plan]) -> Result<(), Failure> {
         let Firewall { netlink, kept, destroys, element_timeout, .. } = self;
-        netlink.transact(generation, |batch| {
+        netlink.transact(|batch| {
             for plan in plans {
                 let Some(kept) = kept.get(plan.kept) else { continue };
                 let Some(set) = kept.set() else { continue };
+                if plan.clear {
+                    batch.clear(&set);
+                }
                 if *destroys {
                     batch.elements(&set, Operation::Destroy, &plan.remove);
                 } else {
@@ -355,14 +320,10 @@ impl Firewall {
 
     /// A set is full: takes out what must go, renews what is there, then adds what fits.
     fn squeeze(&mut self, plan: &Plan) -> Verdict {
-        let mut told = self.members(plan.kept, true);
-        for _ in 1..ATTEMPTS {
-            if matches!(told, Err(Failure::Interrupted)) {
-                told = self.members(plan.kept, true);
-            }
-        }
-        let members = match told {
-            Ok(members) => members,
+        let spelt_out = self.spelt_out(plan);
+        let told = spelt_out.and_then(|spelt_out| Ok((spelt_out, self.members(plan.kept)?)));
+        let (plan, members) = match told {
+            Ok(told) => told,
             Err(failure) => return self.failed(plan.kept, "list it", &failure),
         };
         let (there, new): (Vec<Ipv4Addr>, Vec<Ipv4Addr>) =
@@ -370,8 +331,8 @@ impl Firewall {
         // What is to be renewed is in both lists, and in the set.
         let remove: Vec<Ipv4Addr> =
             plan.remove.iter().copied().filter(|address| members.contains(address)).collect();
-        let known = Plan { kept: plan.kept, remove, add: there };
-        if let Err(failure) = self.transact(&[&known], None) {
+        let known = Plan { kept: plan.kept, clear: false, remove, add: there };
+        if let Err(failure) = self.transact(&[&known]) {
             return self.failed(plan.kept, "change it", &failure);
         }
         // Ever smaller parts, until the next address does not fit; nothing behind it is tried.
@@ -379,7 +340,8 @@ impl Firewall {
         while fits < new.len() && step > 0 {
             let end = new.len().min(fits + step);
             let add = new.get(fits..end).unwrap_or_default().to_vec();
-            match self.transact(&[&Plan { kept: plan.kept, remove: Vec::new(), add }], None) {
+            let some = Plan { kept: plan.kept, clear: false, remove: Vec::new(), add };
+            match self.transact(&[&some]) {
                 Ok(()) => fits = end,
                 Err(failure) if failure.is(libc::ENFILE) => step /= 2,
                 Err(failure) => return self.failed(plan.kept, "add to it", &failure),
@@ -442,18 +404,6 @@ impl Firewall {
 /// What an administrator can do about it.
 fn hint(failure: &Failure) -> &'static str {
     if failure.is_for_rights() { " (CAP_NET_ADMIN is needed)" } else { "" }
-}
-
-/// What must be done to a set that holds `present` so that it holds `wanted`.
-fn difference(present: &HashSet<Ipv4Addr>, wanted: &[Ipv4Addr], renewed: bool) -> Plan {
-    let wanted: HashSet<_> = wanted.iter().copied().collect();
-    let goes = |address: &&Ipv4Addr| renewed || !wanted.contains(*address);
-    let comes = |address: &&Ipv4Addr| renewed || !present.contains(*address);
-    let mut remove: Vec<_> = present.iter().filter(goes).copied().collect();
-    let mut add: Vec<_> = wanted.iter().filter(comes).copied().collect();
-    remove.sort_unstable();
-    add.sort_unstable();
-    Plan { kept: 0, remove, add }
 }
 
 fn put(verdicts: &mut [Verdict; 3], role: Role, verdict: Verdict) {

@@ -46,11 +46,13 @@ pub enum State {
     },
 }
 
-/// What is to be done to a set: first `remove`, then `add`.
+/// What is to be done to a set: first `clear`, then `remove`, then `add`.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// Which one of those that are kept.
     pub kept: usize,
+    /// Whether it is to be emptied.
+    pub clear: bool,
     /// What must not be in it, or is in it and to be put in again.
     pub remove: Vec<Ipv4Addr>,
     /// What must be in it.
@@ -107,13 +109,14 @@ impl Kept {
     /// Notes that a plan was carried out.
     pub fn carried_out(&mut self, plan: &Plan) {
         let has = |list: &[Ipv4Addr], address| list.contains(&address);
-        self.witness = self.witness.filter(|w| !has(&plan.remove, *w) || has(&plan.add, *w));
+        let goes = |witness| plan.clear || has(&plan.remove, witness);
+        self.witness = self.witness.filter(|w| !goes(*w) || has(&plan.add, *w));
         self.witness = self.witness.or(plan.add.first().copied());
     }
 
-    /// Notes that it is known to hold this address, or that nothing is known of what it holds.
-    pub fn holds(&mut self, address: Option<Ipv4Addr>) {
-        self.witness = address;
+    /// Notes that nothing is known of what it holds.
+    pub fn forget(&mut self) {
+        self.witness = None;
     }
 
     fn inspect(&mut self, netlink: &mut Netlink, timeouts: bool) -> Option<State> {

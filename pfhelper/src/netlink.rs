@@ -187,13 +187,9 @@ impl Netlink {
     ///
     /// # Errors
     /// The first thing that was wrong with it; the kernel has then done nothing of it.
-    pub fn transact(
-        &mut self,
-        generation: Option<u32>,
-        fill: impl FnOnce(&mut Batch),
-    ) -> Result<(), Failure> {
+    pub fn transact(&mut self, fill: impl FnOnce(&mut Batch)) -> Result<(), Failure> {
         let first = self.number();
-        let mut batch = Batch::new(first, generation);
+        let mut batch = Batch::new(first);
         fill(&mut batch);
         let mut unanswered = batch.changes();
         if unanswered == 0 {

@@ -22,7 +22,6 @@ const GETGEN: u16 = 16;
 /// Since Linux 6.3: as DELSETELEM, but what is missing is no error.
 const DESTROYSETELEM: u16 = 30;
 
-const BATCH_GENID: u16 = 1;
 const GEN_ID: u16 = 1;
 const TABLE_NAME: u16 = 1;
 const TABLE_HANDLE: u16 = 4;
@@ -120,16 +119,21 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Begins one whose messages are numbered from `first`. With `generation` the kernel carries
-    /// it out only if the ruleset still has that number, else the answer is ERESTART.
-    pub fn new(first: u32, generation: Option<u32>) -> Self {
+    /// Begins one whose messages are numbered from `first`.
+    pub fn new(first: u32) -> Self {
         let mut request = Request::default();
         let message = request.message(BATCH_BEGIN, 0, first, 0, NFTABLES >> 8);
-        if let Some(generation) = generation {
-            request.put(BATCH_GENID, &generation.to_be_bytes());
-        }
         request.end_message(message);
         Batch { request, first, count: 1 }
+    }
+
+    /// Takes out all elements of `set`; that there are none is no error.
+    pub fn clear(&mut self, set: &Set<'_>) {
+        let seq = self.next_seq();
+        let message = self.request.message(NFTABLES | DELSETELEM, ACK, seq, set.family as u8, 0);
+        self.request.put_text(LIST_TABLE, set.table);
+        self.request.put_text(LIST_SET, set.set);
+        self.request.end_message(message);
     }
 
     /// Puts an operation on elements of `set` into it.
@@ -277,7 +281,7 @@ mod tests {
     #[test]
     fn elements_are_cut_into_messages_that_fit_and_read_back() {
         let addresses: Vec<_> = (0..5_000).map(address).collect();
-        let mut batch = Batch::new(100, None);
+        let mut batch = Batch::new(100);
         assert_eq!(batch.changes(), 0);
         batch.elements(&SET, Operation::Add { timeout: Some(1_000) }, &addresses);
         assert_eq!(batch.changes(), 3);
@@ -293,13 +297,6 @@ mod tests {
             parse_elements(message, &mut read).unwrap();
         }
         assert_eq!(read, addresses);
-    }
-
-    #[test]
-    fn a_transaction_may_ask_for_one_generation_of_the_ruleset() {
-        let (request, _) = Batch::new(1, Some(77)).end();
-        let begin = Messages::new(request.bytes()).next().unwrap().unwrap();
-        assert_eq!(begin.attributes().unwrap().u32(BATCH_GENID), Ok(Some(77)));
     }
 
     #[test]

@@ -11,7 +11,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lab::{Handler, PATIENCE, address, all_tables, members, own_network, three_sets, wait_for};
+use lab::{
+    Handler, PATIENCE, address, all_tables, members, own_network, signal, stopped, three_sets,
+    wait_for,
+};
 use nix::sys::socket::{MsgFlags, send};
 use pfhelper::{FromParent, FromServer, MAX_COMMANDS, Tables, ToParent, ToServer, Verb};
 use proto::unix::Channel;
@@ -27,19 +30,6 @@ fn closed(handler: &mut Handler) {
     assert_eq!(handler.end().code(), Some(1));
     let log = handler.rest_of_log();
     assert!(log.contains("fatal in pf table handler: pf channel closed\n"), "{log}");
-}
-
-fn signal(handler: &Handler, signal: i32) {
-    let pid = i32::try_from(handler.child.id()).unwrap();
-    // SAFETY: two numbers; the process is our child and not yet waited for.
-    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
-}
-
-/// Waits until it has really stopped, so that what is sent now all waits for it.
-fn stopped(handler: &Handler) {
-    signal(handler, libc::SIGSTOP);
-    let path = format!("/proc/{}/stat", handler.child.id());
-    lab::eventually("it is stopped", || fs::read_to_string(&path).unwrap().contains(") T "));
 }
 
 #[test]

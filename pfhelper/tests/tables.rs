@@ -242,23 +242,35 @@ fn a_truth_right_behind_a_large_one_leaves_nothing_over() {
     assert_members("leased", [X]);
 }
 
+/// What others see is one new generation of the ruleset, with all tables right in it.
 #[test]
-fn a_truth_that_holds_already_changes_nothing() {
-    let mut handler = with_x_in(&["leased"]);
-    done(&handler.replace(&[X, address(1)], &[]), 2);
+fn all_that_waits_is_one_transaction_and_so_is_a_truth() {
+    let mut handler = with_x_in(&["abandoned", "changed"]);
+    handler.apply(&[(Verb::Released, X)]);
     let mut monitor = Monitor::start();
-    done(&handler.replace(&[address(1), X], &[]), 2);
-    done(&handler.replace(&[address(2), X], &[]), 2);
-    nft("add table inet seen");
-    let seen = monitor.until("add table inet seen");
-    let changes: Vec<_> = seen.lines().filter(|line| line.contains("leased")).collect();
-    assert_eq!(
-        changes,
-        [
-            "delete element inet dhcpd leased { 10.0.0.1 }",
-            "add element inet dhcpd leased { 10.0.0.2 }",
-        ]
-    );
+    lab::stopped(&handler);
+    for part in 0..4 {
+        let commands: Vec<_> =
+            (0..2_500).map(|n| (Verb::Leased, address(part * 2_500 + n))).collect();
+        handler.send(&commands);
+    }
+    let last = handler.send(&[(Verb::Leased, X), (Verb::Changed, X)]);
+    lab::signal(&handler, libc::SIGCONT);
+    done(&handler.report(last), 10_002);
+    nft("add table inet between");
+    let large: Vec<_> = (5_000..15_000).map(address).collect();
+    done(&handler.replace(&large, &[X]), 10_001);
+    nft("add table inet after");
+    let seen = monitor.until("add table inet after");
+    let (commands, truth) = seen.split_once("add table inet between").unwrap();
+    for (seen, what) in [(commands, "commands"), (truth, "truth")] {
+        let ours = format!("by process {} ", handler.child.id());
+        assert_eq!(seen.lines().filter(|line| line.contains(&ours)).count(), 1, "{what}");
+        assert!(seen.matches("element inet dhcpd").count() > 10_000, "{what}");
+    }
+    assert_members("leased", large);
+    assert_members("abandoned", [X]);
+    assert_members("changed", []);
 }
 
 #[test]

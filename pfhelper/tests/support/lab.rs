@@ -239,6 +239,20 @@ impl Handler {
     }
 }
 
+/// Sends a signal to a handler.
+pub fn signal(handler: &Handler, signal: i32) {
+    let pid = i32::try_from(handler.child.id()).unwrap();
+    // SAFETY: two numbers; the process is our child and not yet waited for.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
+/// Waits until it has really stopped, so that what is sent now all waits for it.
+pub fn stopped(handler: &Handler) {
+    signal(handler, libc::SIGSTOP);
+    let path = format!("/proc/{}/stat", handler.child.id());
+    eventually("it is stopped", || std::fs::read_to_string(&path).unwrap().contains(") T "));
+}
+
 impl Drop for Handler {
     fn drop(&mut self) {
         let _ = self.child.kill();
