@@ -143,6 +143,20 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_and_the_usage_tell_of_every_flag_and_no_other() {
+        let page = include_str!("../dhcpd.8");
+        let listed = page.lines().filter(|line| line.starts_with(".It Fl "));
+        let listed: Vec<&str> = listed.flat_map(str::split_whitespace).collect();
+        for letter in ('a'..='z').chain('A'..='Z') {
+            let flag = format!("-{letter}");
+            let known = run(&format!("{flag} 1")) != Err(format!("unknown option {flag}"));
+            assert_eq!(listed.contains(&&flag[1..]), known, "{flag} in dhcpd(8)");
+            let told = USAGE.contains(&format!("[{flag}")) || "-dfnv".contains(letter);
+            assert_eq!(told, known, "{flag} in the usage");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         assert_eq!(run("-x").unwrap_err(), "unknown option -x");
         assert_eq!(run("-c").unwrap_err(), "option -c requires an argument");
