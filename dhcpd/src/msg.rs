@@ -246,9 +246,14 @@ impl Message for ToParent {
     }
 }
 
-/// A reason is for a log line: one that would not fit a message loses its end.
+/// A reason is for a log line: one that would not fit a message loses its end, but no half of a
+/// character.
 fn cut(reason: &str) -> &[u8] {
-    &reason.as_bytes()[..reason.len().min(4096)]
+    let mut end = reason.len().min(4096);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    &reason.as_bytes()[..end]
 }
 
 fn text(input: &mut Reader<'_>) -> String {
@@ -308,6 +313,13 @@ mod tests {
             ));
         }
         assert!(matches!(ToParent::decode(1, &[], Some(null())), Err(Error::UnexpectedFd)));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let (kind, payload) = encoded(&ToParent::Refused("\u{20ac}".repeat(2000)));
+        let cut = ToParent::Refused("\u{20ac}".repeat(4096 / 3));
+        assert_eq!(ToParent::decode(kind, &payload, None).unwrap(), cut);
     }
 
     proptest! {

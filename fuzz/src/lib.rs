@@ -1,5 +1,6 @@
 //! What several fuzz targets start from: a log that formats every line and drops it, and an engine
-//! with two small networks.
+//! with two small networks. Their addresses are those of the wires that seeds are captured on
+//! (`tests/tests/captures.rs`), so that what real clients say means something to it.
 
 use dhcpd::config::{Config, Host, Place, Range, Settings, SharedNetwork, Subnet};
 use dhcpd::engine::{Engine, EngineOptions, Interface};
@@ -8,11 +9,17 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Our address on the first network.
-pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The relay agent's, on the second.
-pub const RELAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+pub const RELAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// When every story begins, in seconds since the epoch.
 pub const START: i64 = 1_700_000_000;
+
+/// An address of the first network (0) or the second (1).
+pub fn address(network: u8, last: u8) -> Ipv4Addr {
+    let [a, b, c, _] = if network == 0 { SERVER.octets() } else { RELAY.octets() };
+    Ipv4Addr::new(a, b, c, last)
+}
 
 struct Sink;
 
@@ -38,8 +45,8 @@ pub fn log_to_nowhere() {
     }
 }
 
-/// `10.0.0.0/24` with .10 to .17, on which we are, and `10.1.0.0/24` with .10 to .13 behind the
-/// relay agent; client 02:00:00:00:00:07 has the fixed address 10.0.0.30.
+/// `192.0.2.0/24` with .10 to .17, on which we are, and `198.51.100.0/24` with .10 to .13 behind the
+/// relay agent; client 02:00:00:00:00:07 has the fixed address 192.0.2.30.
 pub fn engine() -> Engine {
     let at = || Place { file: "fuzz".into(), line: 1, column: 1 };
     let mut settings = Settings {
@@ -48,30 +55,30 @@ pub fn engine() -> Engine {
         filename: Some(b"boot".to_vec()),
         ..Settings::default()
     };
-    settings.options.set(3, vec![10, 0, 0, 1]);
+    settings.options.set(3, SERVER.octets().to_vec());
     settings.options.set(15, b"fuzz.example".to_vec());
-    let subnet = |network: usize, last: u8| Subnet {
-        network,
-        net: format!("10.{network}.0.0/24").parse().expect("a network"),
+    let subnet = |network: u8, last: u8| Subnet {
+        network: usize::from(network),
+        net: format!("{}/24", address(network, 0)).parse().expect("a network"),
         ranges: vec![Range {
-            low: Ipv4Addr::new(10, network as u8, 0, 10),
-            high: Ipv4Addr::new(10, network as u8, 0, last),
+            low: address(network, 10),
+            high: address(network, last),
             dynamic_bootp: false,
         }],
         settings: settings.clone(),
         at: at(),
     };
-    let network = |id: usize| SharedNetwork {
-        name: format!("10.{id}.0.0"),
+    let network = |id: u8| SharedNetwork {
+        name: address(id, 0).to_string(),
         authoritative: true,
-        subnets: vec![id],
+        subnets: vec![usize::from(id)],
         settings: settings.clone(),
     };
     let host = Host {
         name: "fixed".to_owned(),
         hardware: Some(dhcpd::config::Hardware { htype: 1, addr: vec![2, 0, 0, 0, 0, 7] }),
         client_id: None,
-        fixed: vec![Ipv4Addr::new(10, 0, 0, 30)],
+        fixed: vec![address(0, 30)],
         settings: Settings::default(),
         at: at(),
     };

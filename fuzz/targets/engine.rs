@@ -64,7 +64,7 @@ impl Story {
     fn step(&mut self, number: u32, what: u8, who: u8, which: u8, much: u8) {
         let net = (what >> 3) & 1;
         let address = match which {
-            0..128 => Ipv4Addr::new(10, net, 0, 10 + which % 10),
+            0..128 => fuzz::address(net, 10 + which % 10),
             _ => self.told[usize::from(who & 7)],
         };
         if what & 7 == 7 {
@@ -93,7 +93,8 @@ impl Story {
         }
         if matches!(what & 7, 1 | 4 | 5) {
             packet.extend([54, 4]);
-            packet.extend(if what & 16 == 0 { SERVER.octets() } else { [10, 0, 0, 9] });
+            let server = if what & 16 == 0 { SERVER } else { fuzz::address(0, 9) };
+            packet.extend(server.octets());
         }
         let id = (what & 32 != 0).then(|| vec![0, who >> 3]);
         if let Some(id) = &id {

@@ -6,7 +6,7 @@
 use dhcpd::engine::{Actions, Meta, Now};
 use dhcpd::wire::message::Message;
 use dhcpd::wire::options::{OptionTable, sub_option};
-use fuzz::{RELAY, START, engine, log_to_nowhere};
+use fuzz::{RELAY, START, address, engine, log_to_nowhere};
 use libfuzzer_sys::fuzz_target;
 use std::net::Ipv4Addr;
 
@@ -24,7 +24,7 @@ fuzz_target!(init: log_to_nowhere(), |packet: &[u8]| {
         mac: Some([2, 0, 0, 0, 0, 1]),
     };
     let relay = Meta { source: RELAY, source_port: 67, mac: None, ..wire.clone() };
-    let bound = Meta { source: Ipv4Addr::new(10, 0, 0, 10), mac: None, ..wire.clone() };
+    let bound = Meta { source: address(0, 10), mac: None, ..wire.clone() };
     let afar = Meta { served: false, ..bound.clone() };
     for (second, meta) in [wire, relay, bound, afar].iter().enumerate() {
         let now = |after: u64| Now {

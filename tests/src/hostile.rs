@@ -5,7 +5,7 @@ use crate::daemon::LIMIT;
 use crate::frame::{Datagram, EVERYBODY, Tap, checksum};
 use crate::lab::{Lab, SERVER};
 use crate::wire::{ACK, Answer, DISCOVER, INFORM, NAK, OFFER, Packet, REQUEST};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -176,10 +176,26 @@ pub fn receivable(frame: &[u8], server_mac: [u8; 6]) -> Option<Vec<u8>> {
 /// BOOTREQUEST that can be read without a doubt and is of a type that has an answer.
 pub fn request(message: &[u8]) -> Option<((u32, [u8; 16]), u8)> {
     let fixed: &[u8; 240] = message.first_chunk()?;
-    if fixed[0] != 1 || fixed[2] > 16 || fixed[236..] != [99, 130, 83, 99] {
+    if fixed[0] != 1 || fixed[2] > 16 {
         return None;
     }
-    let mut all = HashMap::new();
+    let all = options_of(message)?;
+    let nobody = match all.get(&61) {
+        Some(id) if !id.is_empty() => id.len() > 255,
+        _ => fixed[2] == 0,
+    };
+    let &[kind @ (DISCOVER | REQUEST | INFORM)] = all.get(&53)?.as_slice() else { return None };
+    let xid = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
+    (!nobody).then_some(((xid, fixed[28..44].try_into().ok()?), kind))
+}
+
+/// All options of a message by code; `None` if one cannot be read.
+pub fn options_of(message: &[u8]) -> Option<BTreeMap<u8, Vec<u8>>> {
+    let fixed: &[u8; 240] = message.first_chunk()?;
+    if fixed[236..] != [99, 130, 83, 99] {
+        return None;
+    }
+    let mut all = BTreeMap::new();
     options(&message[240..], &mut all)?;
     match all.get(&52).map(Vec::as_slice) {
         None => {}
@@ -193,17 +209,11 @@ pub fn request(message: &[u8]) -> Option<((u32, [u8; 16]), u8)> {
         }
         Some(_) => return None,
     }
-    let nobody = match all.get(&61) {
-        Some(id) if !id.is_empty() => id.len() > 255,
-        _ => fixed[2] == 0,
-    };
-    let &[kind @ (DISCOVER | REQUEST | INFORM)] = all.get(&53)?.as_slice() else { return None };
-    let xid = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
-    (!nobody).then_some(((xid, fixed[28..44].try_into().ok()?), kind))
+    Some(all)
 }
 
 /// Adds the options of a field. `None` if one reaches beyond it.
-fn options(mut field: &[u8], all: &mut HashMap<u8, Vec<u8>>) -> Option<()> {
+fn options(mut field: &[u8], all: &mut BTreeMap<u8, Vec<u8>>) -> Option<()> {
     loop {
         match field {
             [] | [255, ..] => return Some(()),

@@ -4,6 +4,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
+use tests::capture::passed;
 use tests::client::{Client, Kind};
 use tests::daemon::{Dhcpd, LIMIT};
 use tests::frame::{Datagram, EVERYBODY, Tap};
@@ -103,11 +104,7 @@ fn behind_dhcrelay(kind: Kind, arguments: &[&str], giaddr: Ipv4Addr) -> Vec<Data
     dhcpd.wait_for(&format!("DHCPRELEASE of {address} from "));
     until("the address left the set", LIMIT, || lab.server.set("leased").is_empty());
 
-    let mut seen = Vec::new();
-    while let Some(datagram) = tap.next(Duration::from_millis(1)) {
-        seen.push(datagram);
-    }
-    seen
+    passed(&tap)
 }
 
 /// What the agent sent up has an option 82, and the answers to it end with the same.
