@@ -37,7 +37,9 @@ pub(super) struct Core {
     pub(super) pending: Pending,
     /// Leases from the file for addresses that are in no range (any more), by address.
     pub(super) quarantine: BTreeMap<u32, LeaseRecord>,
-    /// All addresses and identifiers that are ours, ascending.
+    /// The addresses of all interfaces, ascending.
+    pub(super) own_addresses: Vec<Ipv4Addr>,
+    /// These, and the identifiers that the configuration gives us, ascending.
     pub(super) server_ids: Vec<Ipv4Addr>,
     /// The address we have on each network, if any.
     pub(super) network_addresses: Vec<Option<Ipv4Addr>>,
@@ -60,11 +62,12 @@ impl Core {
         let network_addresses = (0..networks)
             .map(|id| interfaces.iter().find(|i| i.network == Some(id)).map(|i| i.address))
             .collect();
-        let mut server_ids: Vec<Ipv4Addr> = interfaces
-            .iter()
+        let mut own_addresses: Vec<Ipv4Addr> = (interfaces.iter())
             .flat_map(|i| i.addresses.iter().copied().chain([i.address]))
-            .chain(configured_ids(&config))
             .collect();
+        own_addresses.sort_unstable();
+        let mut server_ids: Vec<Ipv4Addr> =
+            own_addresses.iter().copied().chain(configured_ids(&config)).collect();
         server_ids.sort_unstable();
         server_ids.dedup();
         let pools = Pools::new(&config, &server_ids);
@@ -85,6 +88,7 @@ impl Core {
             pending: Pending::new(options.max_pending),
             clock: Clock::default(),
             quarantine: BTreeMap::new(),
+            own_addresses,
             server_ids,
             network_addresses,
             scratch: answer::Scratch::default(),
@@ -175,6 +179,14 @@ impl Core {
         }
     }
 
+    /// Forgets the offer of an address, if there is one; nothing else changes.
+    fn forget_offer(&mut self, slot: u32) {
+        let offer = std::mem::replace(&mut self.leases.get_mut(slot).offer, NONE);
+        if offer != NONE {
+            self.offers.remove(offer);
+        }
+    }
+
     /// Calls off what waits for a ping of this address.
     pub(super) fn drop_pending(&mut self, slot: u32) {
         if let Some(Then::Offer(held)) = self.pending.take(slot) {
@@ -214,12 +226,7 @@ impl Core {
             self.withdraw(other, out);
         }
         // The same client may have been offered it under its hardware alone.
-        match self.leases.get(slot).offer {
-            NONE => {}
-            old => {
-                self.offers.remove(old);
-            }
-        }
+        self.forget_offer(slot);
         let keys = &self.leases.keys;
         let offer = self.offers.add(keys, network, client, slot, packet.now.mono);
         self.leases.keep(slot);
@@ -238,12 +245,7 @@ impl Core {
     ) {
         self.say_leased(slot, &packet.client.hw, out);
         let network = self.leases.network(slot);
-        match std::mem::replace(&mut self.leases.get_mut(slot).offer, NONE) {
-            NONE => {}
-            offer => {
-                self.offers.remove(offer);
-            }
-        }
+        self.forget_offer(slot);
         if let Some(other) = self.offers.of(&self.leases.keys, network, &packet.client) {
             self.withdraw(other, out);
         }
@@ -285,14 +287,8 @@ impl Core {
         let lease = self.leases.get_mut(slot);
         lease.loaded = false;
         out.record(self.leases.get(slot), &self.clock);
-        match self.leases.get(slot).offer {
-            NONE => self.leases.free(slot),
-            offer => {
-                self.offers.remove(offer);
-                self.leases.get_mut(slot).offer = NONE;
-                self.leases.free(slot);
-            }
-        }
+        self.forget_offer(slot);
+        self.leases.free(slot);
     }
 
     /// Keeps an address away from everybody: somebody unknown uses it.
@@ -309,12 +305,7 @@ impl Core {
         out.table(Verb::Changed, address);
         out.table(Verb::Abandoned, address);
         self.drop_pending(slot);
-        match std::mem::replace(&mut self.leases.get_mut(slot).offer, NONE) {
-            NONE => {}
-            offer => {
-                self.offers.remove(offer);
-            }
-        }
+        self.forget_offer(slot);
         self.leases.unbind(slot);
         self.leases.run(slot, time.saturating_add(i64::from(seconds)));
         let lease = self.leases.get_mut(slot);

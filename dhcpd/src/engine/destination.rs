@@ -70,10 +70,9 @@ impl Core {
             return (Destination::Link { interface, mac, address, port }, server);
         }
         // The system sends only from addresses that are its own.
-        let is_own = |i: &super::Interface| i.address == server || i.addresses.contains(&server);
-        let source = match self.interfaces.iter().any(is_own) {
-            true => server,
-            false => self.interfaces.get(interface).map_or(server, |i| i.address),
+        let source = match self.own_addresses.binary_search(&server) {
+            Ok(_) => server,
+            Err(_) => self.interfaces.get(interface).map_or(server, |i| i.address),
         };
         (Destination::Udp { interface: None, address, port }, source)
     }

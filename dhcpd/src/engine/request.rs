@@ -50,8 +50,11 @@ impl Core {
             // Whoever has no authority over the network in question is silent.
             let judge = origin.or(network);
             if origin.is_none() || network != origin {
-                if judge.is_some_and(|n| self.is_authoritative(n)) {
-                    self.refuse(packet, address, "address is not on this network", subnet, out);
+                if let Some(judge) = judge.filter(|n| self.is_authoritative(*n)) {
+                    // The client is where it is, not where the address is.
+                    let here = self.config.networks.get(judge as NetworkId);
+                    let here = here.and_then(|n| n.subnets.first().copied());
+                    self.refuse(packet, address, "address is not on this network", here, out);
                 }
                 return;
             }

@@ -57,3 +57,58 @@ fn inform_needs_no_identity() {
     let inform = Ask { ciaddr: ip("10.0.0.77"), hw: vec![], ..ask(message::INFORM, 1) };
     assert_eq!(b.one(&inform).kind(), message::ACK);
 }
+
+#[test]
+fn a_nak_names_the_server_as_the_clients_own_network_has_it() {
+    let mut config = config();
+    config.subnets[0].settings.echo_client_id = Some(false);
+    config.subnets[1].settings.options.set(54, vec![10, 1, 0, 254]);
+    let mut b = Bench::with(config);
+    let nak = b.one(&reboot(1, ip("10.1.0.10")).id(b"me"));
+    assert_eq!((nak.kind(), nak.options.ipv4(54)), (message::NAK, Some(SERVER)));
+    assert_eq!((nak.reply.source, nak.options.get(61)), (SERVER, None));
+    let nak = b.one(&reboot(1, ip("10.0.0.10")).relayed());
+    assert_eq!((nak.kind(), nak.options.ipv4(54)), (message::NAK, Some(ip("10.1.0.254"))));
+}
+
+/// A host keeps what is its own, whether its addresses lie in a range, outside, or elsewhere, and
+/// whatever it held before it was declared.
+#[test]
+fn a_host_with_addresses_in_and_out_of_the_range() {
+    let mut config = config();
+    config.hosts.push(host("both", mac(1), &["10.0.0.12", "10.0.0.99", "10.1.0.50"]));
+    let mut b = Bench::with(config);
+    b.engine.load(record("10.0.0.11", 1, START + 500), b.now);
+    b.engine.load(record("10.0.0.12", 2, START + 500), b.now);
+    assert_eq!(b.one(&discover(1)).yours(), ip("10.0.0.12"));
+    for own in ["10.0.0.12", "10.0.0.99"] {
+        for ask in [select(1, ip(own)), reboot(1, ip(own)), renew(1, ip(own))] {
+            assert_eq!((b.one(&ask).kind(), b.out.records), (message::ACK, 0), "{ask:?}");
+        }
+    }
+    assert_eq!(b.one(&renew(1, ip("10.0.0.11"))).kind(), message::NAK);
+    assert_eq!(b.one(&reboot(1, ip("10.1.0.50"))).kind(), message::NAK);
+    assert_eq!(b.one(&reboot(1, ip("10.1.0.50")).relayed()).kind(), message::ACK);
+    // The lease of before is its own still, and to be given back.
+    b.silent(&release(1, ip("10.0.0.11")));
+    assert_eq!(b.events(ip("10.0.0.11")), "LR");
+    assert_eq!(b.one(&renew(2, ip("10.0.0.12"))).kind(), message::NAK);
+    b.silent(&decline(1, ip("10.0.0.12")));
+    assert_eq!(b.out.records, 0);
+}
+
+#[test]
+fn an_endless_lease_is_as_long_as_its_number_says() {
+    let mut config = config();
+    config.subnets[0].settings.max_lease_time = Some(u32::MAX);
+    let mut b = Bench::with(config);
+    let address = ip("10.0.0.10");
+    let ack = b.one(&reboot(1, address).with(51, [255; 4]));
+    let times = [51, 58, 59].map(|code| ack.options.u32(code));
+    assert_eq!(times, [Some(u32::MAX), Some(u32::MAX / 2), Some(3_758_096_383)]);
+    assert!(b.journal().contains("ends 6 2159/12/22 04:41:35 UTC"), "{}", b.journal());
+    b.pass(u64::from(u32::MAX) - 1);
+    assert_eq!(b.one(&reboot(2, address)).kind(), message::NAK);
+    b.pass(1);
+    assert_eq!(b.events(address), "R");
+}
