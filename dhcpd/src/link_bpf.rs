@@ -190,7 +190,13 @@ impl Link {
         }
     }
 
-    /// Whether the interface no longer exists; nothing will ever come from it again.
+    /// The interface's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the last error was that the interface no longer exists; nothing will ever come from
+    /// it again.
     pub fn is_gone(&self) -> bool {
         self.gone
     }

@@ -64,13 +64,14 @@ pub struct Link {
     mac: [u8; 6],
     inbox: Inbox,
     counters: Counters,
+    gone: bool,
 }
 
 impl Link {
     /// Takes a descriptor from [`open`]; `mac` is the interface's own address.
     pub fn from_fd(fd: OwnedFd, name: &str, mac: [u8; 6]) -> Link {
         let (name, inbox) = (name.to_owned(), Inbox::new());
-        Link { fd, name, mac, inbox, counters: Counters::default() }
+        Link { fd, name, mac, inbox, counters: Counters::default(), gone: false }
     }
 
     /// Shows each good datagram that waits, of at most 64 frames, to `each`. Returns the number of
@@ -92,7 +93,10 @@ impl Link {
                 Err(error) => counters.refuse(error),
             }
         });
-        received.map_err(|error| Error::new(format!("receive from {}", self.name), error))
+        received.map_err(|error| {
+            self.gone = self.is_bound_to_nothing();
+            Error::new(format!("receive from {}", self.name), error)
+        })
     }
 
     /// Sends all frames, 64 at a time. Never waits.
@@ -102,8 +106,18 @@ impl Link {
         send(self.fd.as_fd(), messages, || format!("send to {}", self.name))
     }
 
-    /// Whether the interface no longer exists; nothing will ever come from it again.
+    /// The interface's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the last error was that the interface no longer exists; nothing will ever come from
+    /// it again.
     pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    fn is_bound_to_nothing(&self) -> bool {
         // SAFETY: integers only, for which zero is a value.
         let mut name: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         let mut len = size_of_val(&name) as libc::socklen_t;

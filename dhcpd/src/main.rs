@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    ended(start(&args))
+    ended(start(args))
 }
 
 /// A process that ends for a reason says so at LOG_CRIT.
@@ -43,7 +43,7 @@ fn ended(result: Result<(), String>) -> ExitCode {
 }
 
 /// Everything that can be wrong with what the administrator wrote is found here, on the terminal.
-fn start(args: &Args) -> Result<(), String> {
+fn start(mut args: Args) -> Result<(), String> {
     let mut sources = SystemSources::new();
     let config = match conf::load(&args.config.display().to_string(), &mut sources) {
         Ok((config, notes)) => {
@@ -67,6 +67,9 @@ fn start(args: &Args) -> Result<(), String> {
         return Err("must be started as root: it opens packet sockets and port 67".to_owned());
     }
     let (listeners, remarks) = listen::open(&args.interfaces, &config)?;
+    // In the background the working directory is another one.
+    args.leases = std::path::absolute(&args.leases)
+        .map_err(|e| format!("find {}: {e}", args.leases.display()))?;
 
     let (destination, readiness) = if args.foreground {
         (Destination::Stderr, daemon::foreground())
@@ -76,7 +79,8 @@ fn start(args: &Args) -> Result<(), String> {
     };
     logger::init(destination, "dhcpd", args.verbose).map_err(|e| e.to_string())?;
     remarks.iter().for_each(|remark| log::info!("{remark}"));
-    let service = parent::Service { args, sources: &sources.into_recorded().encode(), listeners };
+    let service =
+        parent::Service { args: &args, sources: &sources.into_recorded().encode(), listeners };
     let result = parent::run(service, readiness);
     if let Err(reason) = &result
         && !args.foreground

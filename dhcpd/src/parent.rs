@@ -81,7 +81,11 @@ pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
     let result = parent
         .hand_over(service, udp, icmp)
         .and_then(|()| parent.until_ready())
-        .and_then(|()| readiness.ready().map_err(|e| format!("say that service has begun: {e}")))
+        .and_then(|()| match parent.quit {
+            // Told to end before service had begun, which then is never said.
+            true => Ok(()),
+            false => readiness.ready().map_err(|e| format!("say that service has begun: {e}")),
+        })
         .and_then(|()| parent.serve());
     parent.stop();
     result
@@ -260,13 +264,13 @@ impl Parent {
     }
 
     /// Ends the children in order: without channels they end by themselves, the server after what
-    /// it has acknowledged is on disk, the helper after what it was told is applied.
+    /// it has acknowledged is on disk, and then the helper after what it was told is applied. Not
+    /// both at once: the server's last words to the helper would find nobody.
     fn stop(self) {
         let Parent { server: Server { child, channel, .. }, helper, .. } = self;
-        let (helper_channel, helper_child) = helper.map(Helper::into_parts).unzip();
-        let mut children = vec![child];
-        children.extend(helper_child.flatten());
-        supervise::stop((channel, helper_channel), children, PATIENCE);
+        supervise::stop(channel, vec![child], PATIENCE);
+        let (channel, child) = helper.map(Helper::into_parts).unwrap_or_default();
+        supervise::stop(channel, child.into_iter().collect(), PATIENCE);
         log::logger().flush();
     }
 }

@@ -79,8 +79,12 @@ struct Server<'a> {
 
 impl Server<'_> {
     fn serve(mut self) -> Result<(), String> {
-        self.parent.send(&ToParent::Ready).map_err(|e| format!("tell the parent: {e}"))?;
-        let mut open = true;
+        let mut open = match self.parent.send(&ToParent::Ready) {
+            Ok(()) => true,
+            // Told to end before it has begun.
+            Err(ChannelError::Closed) => false,
+            Err(error) => return Err(format!("tell the parent: {error}")),
+        };
         while open {
             self.wait()?;
             let now = self.clock.now();
@@ -104,18 +108,18 @@ impl Server<'_> {
     /// Blocks until there is something to do.
     fn wait(&mut self) -> Result<(), String> {
         let timeout = self.timeout();
-        let input = match self.leases.is_congested() {
-            // Better to leave packets in the sockets than acknowledgements in memory.
-            true => PollFlags::empty(),
-            false => PollFlags::POLLIN,
-        };
         let mut fds = vec![
             PollFd::new(self.parent.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.leases.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.udp.as_fd(), input),
             PollFd::new(self.icmp.as_fd(), PollFlags::POLLIN),
         ];
-        fds.extend(self.links.iter().map(|link| PollFd::new(link.as_fd(), input)));
+        // Better to leave packets in the sockets than acknowledgements in memory. Not asked about
+        // at all: one with an error would say so until it is read, whatever it is asked for.
+        if !self.leases.is_congested() {
+            fds.push(PollFd::new(self.udp.as_fd(), PollFlags::POLLIN));
+            let links = self.links.iter().filter(|link| !link.is_gone());
+            fds.extend(links.map(|link| PollFd::new(link.as_fd(), PollFlags::POLLIN)));
+        }
         if let Some(helper) = &self.helper {
             let mut events = PollFlags::POLLIN;
             events.set(PollFlags::POLLOUT, self.feed.pending().is_some());
@@ -143,7 +147,7 @@ impl Server<'_> {
         let Server { engine, actions, .. } = self;
         if !self.leases.is_congested() {
             for (interface, link) in self.links.iter_mut().enumerate() {
-                for _ in 0..TURNS {
+                for _ in 0..if link.is_gone() { 0 } else { TURNS } {
                     let taken = link.receive(|datagram| {
                         let meta = Meta {
                             interface,
@@ -160,6 +164,9 @@ impl Server<'_> {
                         Ok(_) => break,
                         Err(error) => {
                             log::error!("{error}");
+                            if link.is_gone() {
+                                log::error!("{}: gone, not served any more", link.name());
+                            }
                             break;
                         }
                     }

@@ -45,6 +45,9 @@ enum Rewrite {
 pub struct Leases {
     journal: Journal,
     events: Vec<Event>,
+    /// The last commit, and the last one of which it is known what became of it.
+    committed: Seq,
+    told: Seq,
     /// Batches with acknowledgements, oldest first.
     waiting: VecDeque<(Seq, Actions)>,
     /// Emptied batches, kept for their memory.
@@ -74,6 +77,8 @@ impl Leases {
         Ok(Leases {
             journal: Journal::start(file).map_err(|e| format!("start the journal: {e}"))?,
             events: Vec::new(),
+            committed: 0,
+            told: 0,
             waiting: VecDeque::new(),
             spare: Vec::new(),
             rewrite: Rewrite::Idle,
@@ -115,7 +120,9 @@ impl Leases {
             self.at_last = now.mono + LONG;
         }
         self.records += actions.records;
-        match self.journal.commit(&actions.journal) {
+        let result = self.journal.commit(&actions.journal);
+        self.committed = result.unwrap_or(self.committed);
+        match result {
             Ok(seq) if actions.replies.iter().any(|reply| reply.durable) => {
                 let mut next = self.spare.pop().unwrap_or_default();
                 next.clear();
@@ -161,6 +168,7 @@ impl Leases {
                 self.wanted = true;
             }
         }
+        self.told = upto;
         let finished = self.waiting.iter().take_while(|(seq, _)| *seq <= upto).count();
         for (_, batch) in self.waiting.drain(..finished) {
             if result.is_ok() {
@@ -255,9 +263,10 @@ impl Leases {
         self.not_before = now.mono + if self.failing { AGAIN_SOON } else { AGAIN };
     }
 
-    /// Waits for everything that was committed, and lets its replies go.
+    /// Waits for everything that was committed, and lets its replies go. What nobody waits for, such
+    /// as a lease that was given back, counts too: the journal's thread ends with the process.
     pub fn finish(mut self, engine: &Engine, now: Now, mut send: impl FnMut(&Actions)) {
-        while !self.waiting.is_empty() {
+        while self.told < self.committed {
             let mut fds = [PollFd::new(self.journal.as_fd(), PollFlags::POLLIN)];
             if let Err(error) = poll(&mut fds, PollTimeout::NONE)
                 && error != Errno::EINTR
@@ -273,5 +282,37 @@ impl Leases {
 impl AsFd for Leases {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.journal.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::EngineOptions;
+    use std::fs::{self, OpenOptions};
+    use std::sync::Arc;
+
+    const NOW: Now = Now { wall: 1_000_000_000, mono: 0 };
+
+    /// A lease that was given back has no reply to wait for.
+    #[test]
+    fn what_nobody_waits_for_is_on_disk_too_at_the_end() {
+        let path = std::env::temp_dir().join(format!("dhcpd-finish-{}", std::process::id()));
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let mut leases = Leases::start(file.into(), NOW).unwrap();
+        let engine = Engine::new(Arc::new(Config::default()), vec![], EngineOptions::default());
+        let mut records = 0;
+        while records < 8 && leases.journal.has_room() {
+            let journal = vec![b'\n'; crate::journal::MAX_COMMIT];
+            let mut actions = Actions { journal, records: 1, ..Actions::default() };
+            leases.commit(&mut actions, NOW);
+            records += 1;
+        }
+        leases.finish(&engine, NOW, |_| panic!("there was no reply"));
+        let length = fs::metadata(&path).unwrap().len();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(length, records * crate::journal::MAX_COMMIT as u64);
     }
 }
