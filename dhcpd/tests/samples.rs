@@ -57,7 +57,8 @@ fn the_office_means_what_its_comments_say() {
     assert_eq!(config.root.options.get(108), Some(&192u32.to_be_bytes()[..]));
     assert_eq!(config.subnets[0].settings.options.get(26), Some(&[5, 220][..]));
     assert_eq!(config.subnets[2].settings.unknown_clients, Some(false));
-    assert_eq!(config.hosts[1].settings.options.get(12), Some(&b"build-2"[..]));
+    assert_eq!(config.hosts[1].name, "build-2");
+    assert_eq!(config.hosts[1].settings.use_host_decl_names, Some(true));
     assert_eq!(config.hosts[3].settings.filename.as_deref(), Some(&b"rescue"[..]));
     assert_eq!((config.vendor_classes.len(), config.user_classes.len()), (2, 1));
 }

@@ -46,12 +46,6 @@ struct Texts {
 struct Codes([u64; 4]);
 
 impl Codes {
-    fn of(codes: &[u8]) -> Codes {
-        let mut set = Codes::default();
-        codes.iter().for_each(|code| set.add(*code));
-        set
-    }
-
     fn add(&mut self, code: u8) {
         self.0[usize::from(code / 64)] |= 1 << (code % 64);
     }
@@ -115,11 +109,8 @@ impl Core {
             (l.to_be_bytes(), (l / 2).to_be_bytes(), t2.to_be_bytes())
         });
 
-        let requested = scopes
-            .option(option::PARAMETER_REQUEST_LIST)
-            .or_else(|| packet.options.get(option::PARAMETER_REQUEST_LIST))
-            .unwrap_or_default();
-        let asked = Codes::of(requested);
+        let theirs = packet.options.get(option::PARAMETER_REQUEST_LIST).unwrap_or_default();
+        let requested = scopes.option(option::PARAMETER_REQUEST_LIST).unwrap_or(theirs);
 
         // What there is beside 53, 54 and 51.
         let mut have = Codes::default();
@@ -148,12 +139,8 @@ impl Core {
             match code {
                 option::RENEWAL_TIME => times.as_ref().map(|t| &t.1[..]),
                 option::REBINDING_TIME => times.as_ref().map(|t| &t.2[..]),
-                option::VENDOR_CLASS if scopes.vendor_class.is_some() => {
-                    scopes.vendor_class.map(|c| &c.value[..])
-                }
-                option::USER_CLASS if scopes.user_class.is_some() => {
-                    scopes.user_class.map(|c| &c.value[..])
-                }
+                option::VENDOR_CLASS if let Some(class) = scopes.vendor_class => Some(&class.value),
+                option::USER_CLASS if let Some(class) = scopes.user_class => Some(&class.value),
                 _ => scopes.option(code).or(match code {
                     option::SUBNET_MASK => Some(&mask[..]),
                     option::ROUTERS if own_route => Some(&yours[..]),
@@ -173,14 +160,18 @@ impl Core {
         if let Some((lease_time, _, _)) = &times {
             list.put(option::LEASE_TIME, lease_time);
         }
+        if let Some(id) = echoed {
+            // RFC 6842 section 3: whatever finds no room, it is not this.
+            list.put(option::CLIENT_IDENTIFIER, id);
+        }
         NOT_CONFIGURED.iter().for_each(|code| list.done.add(*code));
-        if !asked.has(option::IPV6_ONLY_PREFERRED) {
+        if !theirs.contains(&option::IPV6_ONLY_PREFERRED) {
             // RFC 8925 section 3.2: only to who asks.
             list.done.add(option::IPV6_ONLY_PREFERRED);
         }
         list.put_some(option::MESSAGE, value(option::MESSAGE));
         for code in [option::CLASSLESS_ROUTES, option::CLASSLESS_ROUTES_MS] {
-            if asked.has(code)
+            if requested.contains(&code)
                 && let Some(routes) = value(code)
             {
                 list.put(code, routes);
@@ -197,9 +188,6 @@ impl Core {
         for code in have.iter() {
             list.put_some(code, value(code));
         }
-        if let Some(id) = echoed {
-            list.options.push((option::CLIENT_IDENTIFIER, id));
-        }
 
         let header = Header {
             // RFC 2131 table 3: an offer says nothing of the address the client has.
@@ -214,7 +202,6 @@ impl Core {
                 .or(scopes.subnet.next_server)
                 .or(here)
                 .unwrap_or(interface.address),
-            flags: packet.message.flags(),
             ..header(packet)
         };
         let filename = scopes.host.and_then(|h| h.settings.filename.as_deref());

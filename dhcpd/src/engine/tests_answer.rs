@@ -22,7 +22,7 @@ fn order_of_options() {
     }
     let mut b = Bench::with(config.clone());
     let got = b.one(&discover(1).id(b"me").with(55, [15, 6, 6, 99, 1, 0, 255]));
-    assert_eq!(got.codes(), [53, 54, 51, 15, 6, 1, 3, 28, 33, 42, 44, 58, 59, 224, 61]);
+    assert_eq!(got.codes(), [53, 54, 51, 61, 15, 6, 1, 3, 28, 33, 42, 44, 58, 59, 224]);
     assert_eq!(got.options.get(61), Some(&b"me"[..]));
     assert_eq!(got.options.u32(58), Some(21_600), "T1 is the server's");
 
@@ -74,6 +74,9 @@ fn mask_route_and_name_are_made_where_none_is_set() {
     assert_eq!(got.options.ipv4(3), Some(ip("10.0.0.5")));
     assert_eq!(got.options.get(12), Some(&b"printer"[..]));
     assert_eq!(b.one(&discover(2)).options.get(12), None);
+    let mut unnamed = config.clone();
+    unnamed.hosts[0].settings.use_host_decl_names = Some(false);
+    assert_eq!(Bench::with(unnamed).one(&discover(1)).options.get(12), None);
     config.subnets[0].settings.options.set(1, vec![255, 0, 0, 0]);
     config.subnets[0].settings.options.set(3, vec![10, 0, 0, 1]);
     config.subnets[0].settings.options.set(12, b"set".to_vec());

@@ -241,13 +241,18 @@ fn q17_option_108_goes_only_to_who_asks() {
     let mut config = config();
     config.subnets[0].settings.options.set(108, vec![0, 0, 7, 8]);
     config.subnets[0].settings.options.set(6, vec![9, 9, 9, 9]);
-    let mut b = Bench::with(config);
+    let mut b = Bench::with(config.clone());
     assert_eq!(b.one(&discover(1)).options.get(108), None);
     let offer = b.one(&discover(1).with(55, [1, 3]));
     assert_eq!(offer.options.get(108), None);
     assert!(offer.options.get(6).is_some(), "other options are sent unasked");
     let offer = b.one(&discover(1).with(55, [1, 108]));
     assert_eq!(offer.options.get(108), Some(&[0, 0, 7, 8][..]));
+    // A list of our own orders what is sent; it does not ask in the client's place.
+    config.subnets[0].settings.options.set(55, vec![108]);
+    let mut b = Bench::with(config);
+    assert_eq!(b.one(&discover(1).with(55, [1])).options.get(108), None);
+    assert!(b.one(&discover(1).with(55, [1, 108])).options.get(108).is_some());
 }
 
 #[test]

@@ -112,3 +112,17 @@ fn an_endless_lease_is_as_long_as_its_number_says() {
     b.pass(1);
     assert_eq!(b.events(address), "R");
 }
+
+/// RFC 6842 section 3 knows no excuse for leaving the identifier out.
+#[test]
+fn the_identifier_is_echoed_however_little_room_there_is() {
+    let mut config = config();
+    for code in 128..=223 {
+        config.subnets[0].settings.options.set(code, vec![code; 30]);
+    }
+    let mut b = Bench::with(config);
+    let id = [7; 60];
+    let got = b.one(&discover(1).id(&id).with(55, (128..=223).collect::<Vec<u8>>()));
+    assert_eq!(got.options.get(61), Some(&id[..]));
+    assert_eq!(got.options.u32(51), Some(43_200));
+}

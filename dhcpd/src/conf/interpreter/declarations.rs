@@ -11,8 +11,6 @@ use crate::config::{Class, Host, Range, Settings, SharedNetwork, Subnet};
 use ipnetwork::Ipv4Network;
 use std::net::Ipv4Addr;
 
-const HOST_NAME: u8 = 12;
-
 /// The words before a block.
 enum Header {
     Network(String),
@@ -214,7 +212,7 @@ impl Interpreter<'_> {
         first: &Token,
         declaration: Declaration,
         header: Header,
-        mut scope: Open,
+        scope: Open,
     ) {
         let at = tree.file.place(first.start);
         match header {
@@ -248,9 +246,6 @@ impl Interpreter<'_> {
                     );
                     self.say(id, Problem::warning(first.start, text));
                 }
-                if self.names_host(&scope) {
-                    scope.own.options.set(HOST_NAME, name.clone().into_bytes());
-                }
                 let settings = self.within_groups(&scope);
                 let (fixed, sites) = scope
                     .host
@@ -283,14 +278,6 @@ impl Interpreter<'_> {
         }
         settings.overlay(&scope.own);
         settings
-    }
-
-    /// Whether `use-host-decl-names` holds for this host and nobody gave it another name.
-    fn names_host(&self, scope: &Open) -> bool {
-        let around = || self.scopes.iter().rev();
-        let asked = around().find_map(|scope| scope.own.use_host_decl_names).unwrap_or(false);
-        let named = |scope: &Open| scope.own.options.get(HOST_NAME).is_some();
-        asked && !named(scope) && !around().any(named)
     }
 
     /// Takes a range into the subnet around it.

@@ -196,19 +196,19 @@ fn the_last_of_several_values_counts() {
 }
 
 #[test]
-fn use_host_decl_names_gives_a_host_its_name() {
+fn use_host_decl_names_is_inherited_like_all_else() {
     let config = good(
         "use-host-decl-names on;
+         subnet 10.0.0.0 netmask 255.255.255.0 { option host-name \"subnets\"; }
          host a { hardware ethernet 0:0:0:0:0:1; }
-         host b { hardware ethernet 0:0:0:0:0:2; option host-name \"other\"; }
          group { option host-name \"shared\"; host c { hardware ethernet 0:0:0:0:0:3; } }
          group { use-host-decl-names off; host d { hardware ethernet 0:0:0:0:0:4; } }",
     );
-    let name = |id: usize| option(&config.hosts[id].settings, 12);
-    assert_eq!(name(0), Some(&b"a"[..]));
-    assert_eq!(name(1), Some(&b"other"[..]));
-    assert_eq!(name(2), Some(&b"shared"[..]));
-    assert_eq!(name(3), None);
+    let host = |id: usize| &config.hosts[id].settings;
+    assert_eq!(config.subnets[0].settings.use_host_decl_names, Some(true));
+    assert_eq!(*host(0), Settings::default(), "whether it is sent, its subnet decides");
+    assert_eq!(option(host(1), 12), Some(&b"shared"[..]));
+    assert_eq!(host(2).use_host_decl_names, Some(false));
 }
 
 #[test]
