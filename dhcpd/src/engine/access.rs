@@ -9,6 +9,10 @@ use std::net::Ipv4Addr;
 /// A client's host on one network, and the address it has there if that is fixed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known {
+    /// The host that declares it, be its addresses on another network: then only for whether the
+    /// client is served.
+    declared: Option<HostId>,
+    /// The host whose settings hold here.
     pub(super) host: Option<HostId>,
     pub(super) fixed: Option<(Ipv4Addr, SubnetId)>,
 }
@@ -54,7 +58,7 @@ impl Core {
             true => &[],
             false => config.hosts_by_hardware(hw.htype(), hw.addr()),
         };
-        let mut plain = None;
+        let (mut plain, mut first) = (None, None);
         for &id in by_id.iter().chain(by_hw) {
             let Some(host) = config.hosts.get(id) else { continue };
             let fixed = host.fixed.iter().find_map(|address| {
@@ -63,13 +67,14 @@ impl Core {
                 here.then_some((*address, subnet))
             });
             if fixed.is_some() {
-                return Known { host: Some(id), fixed };
+                return Known { declared: Some(id), host: Some(id), fixed };
             }
+            first = first.or(Some(id));
             if host.fixed.is_empty() && plain.is_none() {
                 plain = Some(id);
             }
         }
-        Known { host: plain, fixed: None }
+        Known { declared: plain.or(first), host: plain, fixed: None }
     }
 
     /// Whether this host has this address as a fixed one on this network.
@@ -110,7 +115,7 @@ impl Core {
         let Some(scopes) = Core::scopes(&self.config, packet, known.host, subnet) else {
             return false;
         };
-        if let Some(host) = scopes.host {
+        if let Some(host) = known.declared.and_then(|id| self.config.hosts.get(id)) {
             if host.settings.booting == Some(false) {
                 log::info!("Declining to {verb} client {}", host.name);
                 return false;

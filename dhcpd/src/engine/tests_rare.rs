@@ -126,3 +126,21 @@ fn the_identifier_is_echoed_however_little_room_there_is() {
     assert_eq!(got.options.get(61), Some(&id[..]));
     assert_eq!(got.options.u32(51), Some(43_200));
 }
+
+/// Whether a client is known, and whether it is served, does not depend on where it is.
+#[test]
+fn a_host_whose_addresses_are_elsewhere_is_a_host_still() {
+    let mut config = config();
+    config.subnets[0].settings.unknown_clients = Some(false);
+    config.hosts.push(host("roams", mac(1), &["10.1.0.5"]));
+    config.hosts.push(host("denied", mac(2), &["10.1.0.6"]));
+    config.hosts[0].settings.options.set(12, b"home".to_vec());
+    config.hosts[1].settings.booting = Some(false);
+    let mut b = Bench::with(config);
+    let offer = b.one(&discover(1));
+    assert_eq!((offer.yours(), offer.options.get(12)), (ip("10.0.0.10"), None));
+    assert_eq!(b.one(&select(1, ip("10.0.0.10"))).kind(), message::ACK);
+    b.silent(&discover(2));
+    b.silent(&reboot(2, ip("10.0.0.11")));
+    b.silent(&discover(3));
+}
