@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 use supervise::daemon::Readiness;
-use supervise::{Child, Program, Signals};
+use supervise::{Child, Program, Signals, logger};
 
 /// Title of the process that answers packets.
 pub const SERVER: &str = "dhcpd: server";
@@ -178,7 +178,7 @@ impl Parent {
     /// Blocks until something of ours has news, or until `deadline`.
     fn wait(&self, deadline: Option<Instant>) -> Result<(), String> {
         let helper_due = self.helper.as_ref().and_then(Helper::due);
-        let due = [deadline, helper_due].into_iter().flatten().min();
+        let due = [deadline, helper_due, logger::due()].into_iter().flatten().min();
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.server.channel.as_fd(), PollFlags::POLLIN),

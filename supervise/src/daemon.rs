@@ -92,7 +92,7 @@ fn notify(path: &std::ffi::OsStr, text: &[u8]) -> io::Result<()> {
         [b'@', name @ ..] => UnixAddr::new_abstract(name)?,
         _ => UnixAddr::new(path)?,
     };
-    let fd = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::empty(), None)?;
+    let fd = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     sendto(fd.as_raw_fd(), text, &address, MsgFlags::empty())?;
     Ok(())
 }

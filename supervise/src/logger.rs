@@ -22,7 +22,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -50,6 +50,9 @@ const KEEP: usize = 256 * 1024;
 
 /// A longer text is cut: syslogd's own limits are not far.
 const LONGEST: usize = 2048;
+
+/// How soon lines are tried again that syslogd did not take.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// How long the last lines of a process may wait for syslogd.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -113,6 +116,21 @@ pub fn fatal(text: fmt::Arguments<'_>) -> ! {
 /// nothing else to do should come round again soon.
 pub fn backlog() -> bool {
     LINES.get().is_some_and(|lines| !lock(lines).ends.is_empty())
+}
+
+/// When a loop that starts children should flush even if nothing happens: their way to syslogd is
+/// found by us alone. `None` where there is none to be found.
+pub fn due() -> Option<Instant> {
+    let lines = lock(LINES.get()?);
+    match &lines.out {
+        Out::Stderr => None,
+        // Lines that wait for a syslogd that is busy.
+        Out::Syslog(transport) if !lines.ends.is_empty() => {
+            let soon = Instant::now() + RETRY;
+            Some(transport.due().map_or(soon, |due| due.min(soon)))
+        }
+        Out::Syslog(transport) => transport.due(),
+    }
 }
 
 /// Whether the log goes to stderr, as it does before there is a logger.

@@ -3,7 +3,7 @@
 
 use std::ffi::{c_char, c_int};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Error;
 
@@ -41,6 +41,11 @@ impl Transport {
             start = end;
         }
         ends.len()
+    }
+
+    /// There is nothing to look for.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        None
     }
 
     /// Nothing ever waits.

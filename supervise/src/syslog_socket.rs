@@ -2,7 +2,8 @@
 //!
 //! The socket is one for the parent and its children: when the parent connects it again, after
 //! syslogd was restarted, that holds for the children too, who could not find it from where they
-//! are confined.
+//! are confined. Nor does anything tell the parent that its children found nobody; so it connects
+//! again from time to time, whether or not it has something to say itself.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -21,6 +22,10 @@ const PATH: &str = "/var/run/log";
 
 /// How often a missing syslogd is looked for.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How often the way is looked for when all seems well: so long may the lines of a child wait after
+/// syslogd was started anew.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Lines a system call.
 const BATCH: usize = 64;
@@ -70,6 +75,11 @@ impl Transport {
     /// Sends the lines of `bytes`, each ending at one of `ends`, until syslogd takes no more;
     /// returns how many it took.
     pub(crate) fn send(&mut self, bytes: &[u8], ends: &[usize]) -> usize {
+        if self.due().is_some_and(|due| due <= Instant::now()) {
+            // Where it cannot be found the one we have may still be good.
+            let good = self.connected;
+            self.connected = self.find() || good;
+        }
         if !self.connected && !self.find() {
             return 0;
         }
@@ -92,6 +102,12 @@ impl Transport {
             }
         }
         done
+    }
+
+    /// When [`Transport::send`] should be called even with nothing to send.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let pause = if self.connected { LOOK } else { AGAIN };
+        self.tried.filter(|_| self.finder)?.checked_add(pause)
     }
 
     /// Waits until syslogd takes a line again.
@@ -225,6 +241,32 @@ mod tests {
             drop(socket);
             assert_eq!((send(&mut parent), send(&mut child)), (0, 0), "it is gone");
         }
+    }
+
+    #[test]
+    fn a_parent_with_nothing_to_say_finds_a_new_one_for_its_children() {
+        let path = path("silent");
+        let socket = syslogd(path);
+        let mut parent = Transport::open_at(path).expect("open");
+        let copy = parent.descriptor().expect("copy").expect("a socket");
+        let mut child =
+            Transport { fd: copy, finder: false, connected: true, tried: None, path: "/nowhere" };
+        assert_eq!(child.due(), None, "it cannot look");
+        std::fs::remove_file(path).expect("remove");
+        drop(socket);
+        let socket = syslogd(path);
+        let (bytes, ends) = lines(1);
+        assert_eq!((parent.send(&[], &[]), child.send(&bytes, &ends)), (0, 0), "not yet");
+        parent.tried = Instant::now().checked_sub(LOOK);
+        assert!(parent.due() <= Some(Instant::now()));
+        parent.send(&[], &[]);
+        assert_eq!(child.send(&bytes, &ends), 1);
+        assert_eq!(next(&socket), "line 0");
+        assert!(parent.due() > Some(Instant::now()));
+        // None to be found is no reason to let go of one that is there.
+        std::fs::remove_file(path).expect("clean up");
+        parent.tried = Instant::now().checked_sub(LOOK);
+        assert_eq!(parent.send(&bytes, &ends), 1);
     }
 
     #[test]
