@@ -193,11 +193,10 @@ impl Firewall {
                 |out, seq| nft::get_elements(out, seq, &set),
                 |message| nft::parse_elements(message, &mut told),
             );
-            let members: HashSet<Ipv4Addr> = told.iter().copied().collect();
-            match end {
-                Ok(()) if members.len() == told.len() => return Ok(members),
-                Ok(()) | Err(Failure::Interrupted) => {}
-                Err(failure) => return Err(failure),
+            match (end, without_doubles(&told)) {
+                (Ok(()), Some(members)) => return Ok(members),
+                (Ok(()), None) | (Err(Failure::Interrupted), _) => {}
+                (Err(failure), _) => return Err(failure),
             }
         }
         Err(Failure::Interrupted)
@@ -399,6 +398,12 @@ impl Firewall {
             }
         }
     }
+}
+
+/// What was told, if nothing was told twice.
+fn without_doubles(told: &[Ipv4Addr]) -> Option<HashSet<Ipv4Addr>> {
+    let members: HashSet<Ipv4Addr> = told.iter().copied().collect();
+    (members.len() == told.len()).then_some(members)
 }
 
 /// What an administrator can do about it.

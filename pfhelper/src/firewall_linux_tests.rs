@@ -115,3 +115,45 @@ fn a_small_buffer_takes_as_many_addresses_in_pieces() {
         assert_members("leased", []);
     }
 }
+
+#[test]
+fn a_list_with_doubles_is_not_trusted() {
+    assert_eq!(without_doubles(&[X, Y]), Some([Y, X].into()));
+    assert_eq!(without_doubles(&[X, Y, X]), None);
+}
+
+/// Wrong lists are frequent here, not certain.
+#[test]
+fn a_list_told_while_the_kernel_sorts_the_set_is_not_trusted() {
+    own_network();
+    three_sets();
+    let mut firewall = old(None);
+    let truth: Vec<_> = (1..=100_000).map(address).collect();
+    for _ in 0..3 {
+        assert_eq!(firewall.replace(&truth, &[]), outcome(100_000, 0, 0));
+        let members = firewall.members(Role::Leased as usize).unwrap();
+        assert_eq!(members.len(), truth.len());
+        nft("delete set inet dhcpd leased; add set inet dhcpd leased { type ipv4_addr; }");
+    }
+}
+
+#[test]
+fn a_small_buffer_renews_what_would_fade_in_pieces() {
+    own_network();
+    three_sets();
+    nft(
+        "delete set inet dhcpd leased; add set inet dhcpd leased { type ipv4_addr; flags timeout; }",
+    );
+    let addresses: Vec<_> = (1..=3_000).map(address).collect();
+    let first: Vec<String> = addresses.iter().map(|a| format!("{a} timeout 1h")).collect();
+    nft(&format!("add element inet dhcpd leased {{ {} }}", first.join(", ")));
+    let mut firewall = old(Some(600));
+    firewall.netlink.shrink();
+    let commands = changes(addresses.iter().map(|a| (Verb::Leased, *a)));
+    assert_eq!(firewall.apply(&commands), outcome(3_000, 0, 0), "{}", firewall.detail());
+    let listed = || net::run("nft", &["list", "set", "inet", "dhcpd", "leased"]);
+    assert_eq!(listed().matches("timeout 10m").count(), 3_000);
+    firewall.element_timeout = Some(300_000);
+    assert_eq!(firewall.replace(&addresses, &[]), outcome(3_000, 0, 0), "{}", firewall.detail());
+    assert_eq!(listed().matches("timeout 5m").count(), 3_000);
+}

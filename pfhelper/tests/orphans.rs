@@ -201,7 +201,7 @@ fn no_handler_outlives_its_parent() {
             std::thread::spawn(move || load(&Channel::from_fd(ours).unwrap(), &mut dice))
         });
         // Every fourth dies while it starts, or before the handler is ready.
-        let longest = if dice.below(4) == 0 { 20_000 } else { 120_000 };
+        let longest = if dice.below(4) == 0 { 20_000 } else { 90_000 };
         let process = lab::pidfd(parent.id());
         let moment = Duration::from_micros(dice.below(longest));
         assert!(

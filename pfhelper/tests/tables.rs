@@ -150,6 +150,12 @@ fn a_missing_set_is_said_once_and_filled_when_it_appears() {
     }
     // What concerns the table that is there is done all the same.
     assert_eq!(members("abandoned"), BTreeSet::from([X]));
+    // The rules change, and it is still missing.
+    for n in 1..=2 {
+        nft(&format!("add set inet dhcpd other{n} {{ type ipv4_addr; }}"));
+        let one_look = Duration::from_millis(1_200);
+        assert!(!lab::wait_for(handler.server.as_ref().unwrap().as_fd(), one_look));
+    }
     nft("add set inet dhcpd leased { type ipv4_addr; }");
     handler.wait_until_asked();
     done(&handler.replace(&[address(1), address(2)], &[X]), 3);
