@@ -79,6 +79,8 @@ struct Server<'a> {
 
 impl Server<'_> {
     fn serve(mut self) -> Result<(), String> {
+        // What was found in the lease file is said before anything else can happen.
+        log::logger().flush();
         let mut open = match self.parent.send(&ToParent::Ready) {
             Ok(()) => true,
             // Told to end before it has begun.

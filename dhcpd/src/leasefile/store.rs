@@ -1,20 +1,30 @@
 //! The lease file as the parent has it: found by name, opened, replaced.
 //!
 //! Everything goes through a handle of its directory, so that a rename and the sync that makes it
-//! durable mean the same directory whatever becomes of the path. What is in the files is the
-//! server's business.
+//! durable mean the same directory whatever becomes of the path. The file is locked (flock(2)): two
+//! that write to it would overwrite what the other has promised. The lock is the open file's, so
+//! a server whose parent was killed holds it to its own end. What is in the files is the server's
+//! business.
 
 use crate::msg::Renamed;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::poll::{PollTimeout, poll};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a dhcpd that was killed may take to let go of the lease file.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often to look whether it has: nothing tells when a lock becomes free.
+const LOOK: u16 = 20;
 
 /// The lease file, and where its successor is written.
 pub struct Store {
@@ -57,8 +67,8 @@ impl Store {
     /// symbolic link, what it leads to is the lease file, and the link stays.
     ///
     /// # Errors
-    /// If it cannot be opened for reading and writing, is not a regular file, or its directory
-    /// cannot be synced.
+    /// If it cannot be opened for reading and writing, is not a regular file, is in use by another
+    /// dhcpd, or its directory cannot be synced.
     pub fn open(path: &Path) -> Result<Store, Error> {
         let path = match resolve(path) {
             Ok(path) => path,
@@ -68,12 +78,30 @@ impl Store {
             return Err(Error::new("open", &path, "not the name of a file"));
         };
         let folder = File::open(parent).map_err(|e| Error::new("open", parent, e))?;
-        let file = open_in(&folder, name, OFlag::O_CREAT, 0o640)
-            .map_err(|e| Error::new("open", &path, e))?;
-        let kind = file.metadata().map_err(|e| Error::new("stat", &path, e))?.file_type();
-        if !kind.is_file() {
-            return Err(Error::new("open", &path, "not a regular file"));
-        }
+        let deadline = Instant::now() + PATIENCE;
+        let file = loop {
+            let file = open_in(&folder, name, OFlag::O_CREAT, 0o640)
+                .map_err(|e| Error::new("open", &path, e))?;
+            let kind = file.metadata().map_err(|e| Error::new("stat", &path, e))?.file_type();
+            if !kind.is_file() {
+                return Err(Error::new("open", &path, "not a regular file"));
+            }
+            match lock(&file) {
+                // Whoever had it may have put another in its place.
+                Ok(()) if has_name(&folder, name, &file).unwrap_or(true) => break file,
+                Ok(()) => {}
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    log::warn!("lock {}: {error}", path.display());
+                    break file;
+                }
+                Err(_) if Instant::now() >= deadline => {
+                    return Err(Error::new("lock", &path, "another dhcpd is at work with it"));
+                }
+                Err(_) => {
+                    let _ = poll(&mut [], PollTimeout::from(LOOK));
+                }
+            }
+        };
         // Not only because the file may be new: whoever was here before may have been killed
         // between a rename and its sync, and what is written from here on must not lose its name.
         folder.sync_all().map_err(|e| Error::new("sync", parent, e))?;
@@ -117,7 +145,7 @@ impl Store {
         if !new.renamed {
             let error = renameat(&self.folder, &*self.successor, &self.folder, &*self.name).err();
             let why = |e| format!("rename {}: {e}", self.successor_path().display());
-            match (error, self.has_name(&new.file)) {
+            match (error, has_name(&self.folder, &self.name, &new.file)) {
                 // A network or a failing disk may report an error for what it did do: to go on with
                 // the old file then would be to write where nobody will look.
                 (None, _) | (Some(_), Ok(true)) => new.renamed = true,
@@ -146,13 +174,6 @@ impl Store {
         }
     }
 
-    /// Whether the lease file's name is this file's.
-    fn has_name(&self, file: &File) -> io::Result<bool> {
-        let found = fstatat(&self.folder, &*self.name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        let file = file.metadata()?;
-        Ok(found.st_ino as u64 == file.ino() && found.st_dev as u64 == file.dev())
-    }
-
     fn create(&self) -> io::Result<File> {
         let like = self.file.metadata()?;
         let file = open_in(&self.folder, &self.successor, OFlag::O_CREAT | OFlag::O_EXCL, 0o600)?;
@@ -161,6 +182,8 @@ impl Store {
             fchown(&file, Some(like.uid()), Some(like.gid()))?;
         }
         file.set_permissions(Permissions::from_mode(like.mode() & 0o777))?;
+        // Where that is not possible it was said at start.
+        let _ = lock(&file);
         Ok(file)
     }
 
@@ -188,6 +211,22 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
             Ok(fs::canonicalize(parent)?.join(path.file_name().ok_or(error)?))
         }
         other => other,
+    }
+}
+
+/// Whether the name in this directory is this file's.
+fn has_name(folder: &File, name: &OsStr, file: &File) -> io::Result<bool> {
+    let found = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    let file = file.metadata()?;
+    Ok(found.st_ino as u64 == file.ino() && found.st_dev as u64 == file.dev())
+}
+
+/// Locks the file for as long as it is open, in whatever process; does not wait.
+fn lock(file: &File) -> io::Result<()> {
+    // SAFETY: numbers only; the descriptor is open.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -302,6 +341,39 @@ mod tests {
         fs::rename(folder.0.join("leases.new"), &path).unwrap();
         assert_eq!(store.replace(), Renamed::Yes);
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn two_do_not_share_a_file() {
+        let folder = Folder::new();
+        let path = folder.0.join("leases");
+        let mut store = Store::open(&path).unwrap();
+        let refused = || Store::open(&path).err().unwrap().to_string();
+        assert!(refused().ends_with("/leases: another dhcpd is at work with it"));
+        // Nor when another file has taken its place, nor while a server is left that has it.
+        let server = store.new_file().unwrap();
+        assert_eq!(store.replace(), Renamed::Yes);
+        assert!(refused().contains("another dhcpd"));
+        drop(store);
+        assert!(refused().contains("another dhcpd"));
+        drop(server);
+        Store::open(&path).unwrap();
+    }
+
+    /// It may be gone in a moment.
+    #[test]
+    fn whoever_is_about_to_end_is_waited_for() {
+        let folder = Folder::new();
+        let path = folder.0.join("leases");
+        let store = Store::open(&path).unwrap();
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| Store::open(&path).map(drop));
+            let mut store = store;
+            let _server = store.new_file().unwrap();
+            assert_eq!(store.replace(), Renamed::Yes);
+            drop((store, _server));
+            next.join().unwrap().unwrap();
+        });
     }
 
     #[test]
