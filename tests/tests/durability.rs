@@ -143,6 +143,7 @@ fn killed_while_the_lease_file_is_replaced_it_loses_nothing() {
         assert!(round < 200, "killed {left_over} times in {round} with a new file there");
         let mut dhcpd = Dhcpd::start(&lab, &config(SIZE), &[]);
         let server = dhcpd.server();
+        dhcpd.wait_for(" leases from ");
         if round % 2 == 1 {
             // The one at the start is finished. The next is for the records that came since.
             load.run(|_| new(AddWatchFlags::IN_MOVED_TO));
@@ -151,7 +152,6 @@ fn killed_while_the_lease_file_is_replaced_it_loses_nothing() {
         let end = Instant::now() + Duration::from_micros(random.below(6000));
         load.run(|_| Instant::now() >= end);
         process::kill(server, Signal::SIGKILL);
-        dhcpd.wait_for(" leases from ");
         dhcpd.kill();
         load.server_is_gone();
         left_over += u32::from(lab.path("leases.new").exists());
