@@ -1,10 +1,10 @@
 //! Every message between dhcpd's parent and its server, by direction.
 //!
 //! The order: the parent sends [`ToServer::Sources`] until the last, an [`ToServer::Interface`] for
-//! each that is served, [`ToServer::Udp`], [`ToServer::Icmp`], [`ToServer::Helper`] if there is one,
-//! [`ToServer::Leases`], and at last [`ToServer::Start`]. The server answers [`ToParent::Ready`] or
-//! [`ToParent::Refused`] and ends. From then on the server asks for new lease files, and the parent
-//! brings a new helper's channel when the last one died.
+//! each that is served, [`ToServer::Udp`], [`ToServer::Icmp`], [`ToServer::Leases`], and at last
+//! [`ToServer::Start`]. The server answers [`ToParent::Ready`], or [`ToParent::Refused`] and ends.
+//! From then on the server asks for new lease files, and the parent brings the channel of a table
+//! handler ([`ToServer::Helper`]) whenever one is ready.
 
 use pfhelper::Tables;
 use proto::unix::{Error, MAX_PAYLOAD, Message, Reader, Writer, no_fd};

@@ -63,7 +63,10 @@ impl LeaseFile {
                 if !record.take(line.trim_start_matches('\t')) {
                     file.strange.push(line.to_owned());
                 }
-            } else if !line.is_empty() {
+            } else if line.starts_with("lease ") || "lease ".starts_with(line) {
+                // Torn in its first line, which the next dhcpd has then ended.
+                file.torn += usize::from(!line.is_empty());
+            } else {
                 file.strange.push(line.to_owned());
             }
         }
