@@ -127,6 +127,11 @@ mod tests {
         let file = LeaseFile::parse(&(text + "\n" + &record("00:00:00:00:00:04", "}\n")));
         assert_eq!((file.records, file.torn), (3, 1));
         assert_eq!(file.strange, ["\tui"]);
+        for cut in ["l", "lease ", "lease 192.0.2.1"] {
+            let file =
+                LeaseFile::parse(&(cut.to_owned() + "\n" + &record("00:00:00:00:00:04", "}\n")));
+            assert_eq!((file.records, file.torn, file.strange.len()), (1, 1, 0), "{cut}");
+        }
         assert_eq!(LeaseFile::parse("nonsense;\n").strange, ["nonsense;"]);
     }
 }
