@@ -150,13 +150,15 @@ impl Dhcpd {
         });
     }
 
-    /// Waits for it to end by itself.
+    /// Waits for it to end by itself, and for the end of its log.
     pub fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         process::until("dhcpd ends", LIMIT, || {
             status = self.child.try_wait().expect("wait for dhcpd");
             status.is_some()
         });
+        // Its last words may still be on their way to us.
+        process::until("the log ends", LIMIT, || self.log.lines.lock().expect("log").1);
         status.expect("its status")
     }
 }
