@@ -9,7 +9,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +169,7 @@ impl Client {
                 self.event(&["deconfig"]);
                 process::kill(self.pid(), Signal::SIGTERM);
             }
-            Kind::Dhcpcd => process::kill(self.pid(), Signal::SIGALRM),
+            Kind::Dhcpcd => self.ask_dhcpcd(lab),
             Kind::Dhclient => {
                 process::kill(self.pid(), Signal::SIGTERM);
                 self.ended();
@@ -195,6 +195,20 @@ impl Client {
             }
         }
         self.ended();
+    }
+
+    /// dhcpcd 9 loses a signal that comes while it waits for its script, and the events this test
+    /// waits for come from that script: so it is asked until it says that it has heard.
+    fn ask_dhcpcd(&self, lab: &Lab) {
+        let mut asked: Option<Instant> = None;
+        process::until("dhcpcd hears SIGALRM", LIMIT, || {
+            if asked.is_none_or(|at| at.elapsed() > Duration::from_millis(500)) {
+                process::kill(self.pid(), Signal::SIGALRM);
+                asked = Some(Instant::now());
+            }
+            let log = fs::read_to_string(lab.path("dhcpcd.log")).unwrap_or_default();
+            log.contains("received SIGALRM")
+        });
     }
 
     fn ended(&mut self) {

@@ -211,6 +211,16 @@ impl Drop for Disk {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        // What a test that fails leaves to go by: what everybody in it said.
+        if std::thread::panicking() {
+            for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.ends_with(".log") || name.ends_with(".events") {
+                    let said = std::fs::read(entry.path()).unwrap_or_default();
+                    eprintln!("---- {name}\n{}", String::from_utf8_lossy(&said));
+                }
+            }
+        }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
