@@ -1,0 +1,10 @@
+//! Replicated storage for two machines: the parts of hastlite(8) and hastctl(8).
+//!
+//! The library exists for the simulator, the fuzzers and the whole-system tests; its users are
+//! the two programs.
+
+pub mod engine;
+pub mod wire;
+
+/// The bytes of a request on their way. Engines pass them on and never look inside.
+pub type Data = std::sync::Arc<Vec<u8>>;

@@ -1,0 +1,7 @@
+//! What goes over the wire between two nodes, as FreeBSD's hastd speaks it: packets, nv lists, the
+//! handshake, requests and replies. Pure: bytes in, values out, and back. Whether a value makes
+//! sense at the moment is the engines' business.
+
+pub mod errno;
+pub mod hello;
+pub mod request;
