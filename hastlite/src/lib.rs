@@ -4,6 +4,7 @@
 //! the two programs.
 
 pub mod engine;
+pub mod nv;
 pub mod wire;
 
 /// The bytes of a request on their way. Engines pass them on and never look inside.
