@@ -4,9 +4,13 @@
 //! workers and in the simulator. What an engine wants done it says once, in order; what came of it
 //! is told back by the token it gave.
 
+pub mod activemap;
+pub mod decision;
+pub mod ranges;
+
 use crate::Data;
 use crate::wire::errno::Errno;
-use crate::wire::hello::Handshake;
+use crate::wire::hello::{Handshake, SyncSource};
 use crate::wire::request::{Reply, Request};
 
 /// Milliseconds of a clock that never goes back.
@@ -15,6 +19,19 @@ pub type Now = u64;
 /// What an I/O action is called when its end is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
+
+/// What nodes of our own kind tell each other in the handshake (`hl_ext`). A bit counts if both
+/// have said it.
+pub mod ext {
+    /// A keepalive may tell how the secondary's data stands.
+    pub const STATE: u64 = 1;
+    /// Requests of up to 1 MiB are welcome.
+    pub const LARGE: u64 = 2;
+    /// What DELETE was asked for reads as zeroes afterwards, on both nodes.
+    pub const ZEROES: u64 = 4;
+    /// All that we can.
+    pub const OURS: u64 = STATE | LARGE | ZEROES;
+}
 
 /// What happens on the local component. Offsets and lengths are bytes of the data area.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,8 +194,12 @@ pub enum PrimaryInput {
     Lost(String),
     /// Time has passed.
     Tick,
-    /// The peer to connect to has changed or gone (`remote none`), or other settings have.
+    /// Settings have changed. With another address of the peer the shell closes the connections and
+    /// says so with [`PrimaryInput::Lost`].
     Settings(Box<Settings>),
+    /// No more requests will come, and the role is to end: what is under way is brought to its end,
+    /// both nodes are flushed and the map is cleaned, as far as that can be done.
+    Stop,
 }
 
 /// What a primary wants done.
@@ -198,6 +219,77 @@ pub enum PrimaryAction {
     Answer(u64, Result<Option<Data>, Errno>),
     /// For hooks and log.
     Tell(Happening),
+    /// After [`PrimaryInput::Stop`]: nothing is left to do.
+    Stopped,
+}
+
+/// Counters since the engine began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Clients' reads.
+    pub reads: u64,
+    /// Clients' writes.
+    pub writes: u64,
+    /// Clients' trims and writes of zeroes.
+    pub deletes: u64,
+    /// Clients' flushes.
+    pub flushes: u64,
+    /// Times that the activemap was written.
+    pub map_updates: u64,
+    /// Local reads that failed.
+    pub read_errors: u64,
+    /// Local writes that failed, the map's too.
+    pub write_errors: u64,
+    /// Local trims and writes of zeroes that failed.
+    pub delete_errors: u64,
+    /// Local flushes that failed.
+    pub flush_errors: u64,
+    /// Requests that the other node answered with an error.
+    pub remote_errors: u64,
+}
+
+/// A resynchronisation under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Whose data is copied.
+    pub source: SyncSource,
+    /// Bytes that were to be copied when it began, and have been added since.
+    pub total: u64,
+    /// Bytes that have been.
+    pub done: u64,
+    /// When it began.
+    pub since: Now,
+}
+
+/// How things stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The role.
+    pub role: Role,
+    /// The link is up.
+    pub connected: bool,
+    /// What is wrong with the link, if it is known.
+    pub trouble: Option<String>,
+    /// How the local data stands.
+    pub consistency: Consistency,
+    /// The local component is out of use after an error; the other node serves.
+    pub detached: bool,
+    /// Bytes of extents that the two nodes have to be assumed to differ in.
+    pub dirty: u64,
+    /// Bytes of extents marked on disk: what a crash now would have resynchronised.
+    pub marked: u64,
+    /// The resynchronisation, if one is under way.
+    pub sync: Option<Progress>,
+    /// Since the engine began.
+    pub counters: Counters,
+    /// Requests of clients that are not yet complete.
+    pub requests: u64,
+    /// Local I/O not yet complete.
+    pub local_queue: u64,
+    /// Requests that wait for room on the link.
+    pub send_queue: u64,
+    /// Requests to the other node without reply.
+    pub recv_queue: u64,
 }
 
 /// What hast.conf says about a resource, as far as the engines care.

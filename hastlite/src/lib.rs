@@ -3,9 +3,9 @@
 //! The library exists for the simulator, the fuzzers and the whole-system tests; its users are
 //! the two programs.
 
+pub mod data;
 pub mod engine;
 pub mod nv;
 pub mod wire;
 
-/// The bytes of a request on their way. Engines pass them on and never look inside.
-pub type Data = std::sync::Arc<Vec<u8>>;
+pub use data::Data;
