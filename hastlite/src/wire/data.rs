@@ -12,7 +12,6 @@ use super::WireError;
 use crate::Data;
 use crate::nv::{self, Entry, Kind, Nv};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 
 /// What is sent to prove that data is whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +72,7 @@ impl Codec {
         let payload = match packed {
             Some((name, packed)) => {
                 nv::put_string(list, "compression", name)?;
-                Arc::new(packed)
+                Data::from(packed)
             }
             None => Data::clone(data),
         };
@@ -86,7 +85,7 @@ impl Codec {
             }
             Checksum::Sha256 => {
                 nv::put_string(list, "checksum", "sha256")?;
-                nv::put_u8_array(list, "hash", &Sha256::digest(payload.as_slice()))?;
+                nv::put_u8_array(list, "hash", &Sha256::digest(&payload[..]))?;
             }
         }
         nv::put_u32(list, "size", payload.len() as u32);

@@ -7,7 +7,6 @@ use super::data::{Attributes, Codec};
 use super::packet::{self, Packet};
 use crate::Data;
 use crate::nv::{self, Nv};
-use std::sync::Arc;
 
 /// How many bytes tie the second connection to the first.
 pub const TOKEN: usize = 16;
@@ -235,7 +234,7 @@ impl SecondReply {
         nv::put_u8(out, "syncsrc", self.syncsrc as u8);
         nv::put_u32(out, "mapsize", mapsize);
         put_ext(out, self.ext);
-        Ok(map.map(|map| Arc::new(map.clone())))
+        Ok(map.map(|map| Data::from(map.clone())))
     }
 
     fn decode(packet: Packet<'_>, limit: u32) -> Result<SecondReply, WireError> {

@@ -12,7 +12,6 @@ use super::packet::{self, Packet};
 use crate::Data;
 use crate::nv;
 use std::fmt;
-use std::sync::Arc;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +210,7 @@ impl Request {
             offset: offset.unwrap_or(0),
             length,
             memsync: memsync && cmd == Cmd::Write,
-            data: data.map(Arc::new),
+            data: data.map(Data::from),
             state,
         })
     }
@@ -272,7 +271,7 @@ impl Reply {
             }
         }
         let data = match packet.data {
-            Some(data) => Some(Arc::new(attributes.unpack(data, limit.into())?)),
+            Some(data) => Some(Data::from(attributes.unpack(data, limit.into())?)),
             None => None,
         };
         Ok(Reply {

@@ -5,8 +5,8 @@ use super::errno::Errno;
 use super::hello::{FirstReply, Handshake, Hello};
 use super::packet::{Decoder, HEADER};
 use super::request::{Cmd, Reply, Request};
+use crate::Data;
 use crate::nv::{self, Nv, Value};
-use std::sync::Arc;
 
 /// Nothing is done to the data.
 const PLAIN: Codec = Codec { checksum: Checksum::None, compression: Compression::None };
@@ -86,19 +86,19 @@ fn vector_write() {
          02 08 01000000 6d656d73796e6300 0100000000000000
          06 05 04000000 73697a6500000000 0002000000000000",
     );
-    let data = Arc::new(vec![0x5a; 512]);
+    let data = Data::from(vec![0x5a; 512]);
     let request = Request {
         cmd: Cmd::Write,
         seq: 0x0102_0304_0506_0708,
         offset: 4096,
         length: 512,
         memsync: true,
-        data: Some(Arc::clone(&data)),
+        data: Some(data.clone()),
         state: None,
     };
     let mut out = Vec::new();
     let payload = request.encode(&PLAIN, 2, &mut out).unwrap().unwrap();
-    assert!(Arc::ptr_eq(&payload, &data), "data is not copied");
+    assert!(std::ptr::eq(&payload[..], &data[..]), "data is not copied");
     assert_eq!(list.len(), 132);
     assert_eq!(out, packet(2, &list, b""));
     let mut decoder = decoder(&packet(2, &list, &payload));
