@@ -13,6 +13,9 @@ use crate::Data;
 use crate::nv::{self, Entry, Kind, Nv};
 use sha2::{Digest, Sha256};
 
+#[cfg(test)]
+mod tests;
+
 /// What is sent to prove that data is whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checksum {
@@ -189,10 +192,10 @@ fn shown(word: &[u8]) -> String {
     word[..word.len().min(32)].escape_ascii().to_string()
 }
 
-/// The length before compression.
+/// The length before compression. Nobody compresses nothing.
 fn length(announced: [u8; LENGTH], limit: u64) -> Result<usize, WireError> {
     let length = u32::from_le_bytes(announced);
-    if u64::from(length) > limit {
+    if length == 0 || u64::from(length) > limit {
         return Err(WireError::Length { length: length.into(), limit });
     }
     Ok(length as usize)

@@ -8,6 +8,9 @@ use super::packet::{self, Packet};
 use crate::Data;
 use crate::nv::{self, Nv};
 
+#[cfg(test)]
+mod tests;
+
 /// How many bytes tie the second connection to the first.
 pub const TOKEN: usize = 16;
 

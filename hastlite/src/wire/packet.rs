@@ -11,6 +11,9 @@ use super::hello::VERSION;
 use crate::Data;
 use crate::nv::{self, Nv};
 
+#[cfg(test)]
+mod tests;
+
 /// Version and length of the list.
 pub const HEADER: usize = 5;
 

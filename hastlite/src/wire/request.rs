@@ -13,6 +13,9 @@ use crate::Data;
 use crate::nv;
 use std::fmt;
 
+#[cfg(test)]
+mod tests;
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cmd {
