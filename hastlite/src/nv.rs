@@ -169,6 +169,7 @@ pub struct Entries<'a> {
 }
 
 /// Cuts off `length` bytes and what fills them up to a multiple of eight.
+#[inline]
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let (field, after) = rest.split_at_checked(length.checked_next_multiple_of(8)?)?;
     *rest = after;
@@ -221,6 +222,17 @@ impl<'a> Iterator for Entries<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         self.step().transpose()
     }
+}
+
+/// The next entry of what has been checked. Where it had not been, the list ends.
+#[inline]
+fn sound<'a>(rest: &mut &'a [u8]) -> Option<Entry<'a>> {
+    let &[number, name_length, a, b, c, d, ref fields @ ..] = *rest else { return None };
+    let mut fields = fields;
+    let (_, name) = take(&mut fields, name_length.into())?.split_last()?;
+    let bytes = take(&mut fields, u32::from_le_bytes([a, b, c, d]) as usize)?;
+    *rest = fields;
+    Some(Entry { name, kind: Kind::of(number)?, bytes })
 }
 
 /// A list that has been read: every entry of it is sound.
@@ -291,7 +303,8 @@ impl<'a> Nv<'a> {
     /// All entries, as they came.
     #[inline]
     pub fn entries(self) -> impl Iterator<Item = Entry<'a>> {
-        Entries::of(self.bytes).map_while(Result::ok)
+        let mut rest = self.bytes;
+        std::iter::from_fn(move || sound(&mut rest))
     }
 
     /// The first entry of that name.
