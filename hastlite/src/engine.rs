@@ -7,6 +7,7 @@
 pub mod activemap;
 pub mod decision;
 pub mod ranges;
+pub mod secondary;
 
 use crate::Data;
 use crate::wire::errno::Errno;
@@ -323,6 +324,15 @@ pub enum SecondaryInput {
     Handshake(u64, Handshake),
     /// A request, on C1.
     Request(Request),
+    /// A request that makes no sense, on C1; the stream is still in step.
+    Invalid {
+        /// Of the request; 0 if it had none.
+        seq: u64,
+        /// It was to be answered twice.
+        memsync: bool,
+        /// For the log.
+        why: &'static str,
+    },
     /// An I/O action has ended; with data if it was a read.
     Done(Token, Result<Option<Data>, Errno>),
     /// A connection has ended or failed for this reason.
@@ -331,10 +341,12 @@ pub enum SecondaryInput {
     Tick,
     /// Settings have changed.
     Settings(Box<Settings>),
+    /// The role is to end: the link is closed, and what was received is stored.
+    Stop,
 }
 
 /// What a secondary wants done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SecondaryAction {
     /// On the local component.
     Io(Token, Io),
@@ -348,4 +360,6 @@ pub enum SecondaryAction {
     Close(u64),
     /// For hooks and log.
     Tell(Happening),
+    /// After [`SecondaryInput::Stop`]: nothing is left to do.
+    Stopped,
 }
