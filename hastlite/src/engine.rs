@@ -6,8 +6,11 @@
 
 pub mod activemap;
 pub mod decision;
+pub mod primary;
 pub mod ranges;
 pub mod secondary;
+
+pub use primary::Primary;
 
 use crate::Data;
 use crate::wire::errno::Errno;

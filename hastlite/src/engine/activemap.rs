@@ -352,6 +352,11 @@ impl ActiveMap {
         self.generation
     }
 
+    /// The number of the last update begun.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The number of an update that holds all that is wanted now, or nothing if it is on disk.
     pub fn settled(&self) -> Option<u64> {
         if self.stale {

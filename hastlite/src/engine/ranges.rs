@@ -38,7 +38,7 @@ struct Lock {
 }
 
 /// What to give back a lock by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Key(u32);
 
 impl Ranges {

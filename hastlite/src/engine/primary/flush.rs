@@ -1,0 +1,230 @@
+//! Flushes: of the local component and of the other node together, one round at a time.
+//!
+//! A client's flush, a write with FUA and the engine's own checkpoints all wait for a round that
+//! began after they came; those that come while one is under way share the next. What a round on
+//! both nodes covers needs no mark any more.
+
+use super::remote::Owner;
+use super::{About, Now, Parked, Primary, Waiter};
+use crate::engine::Io;
+use crate::engine::activemap::COOL;
+use crate::wire::errno::Errno;
+use crate::wire::request::Cmd;
+
+/// How a round ended for those who waited.
+pub type Flushed = Result<(), Errno>;
+
+/// The engine flushes by itself this long after the first write that no flush covers.
+const CHECKPOINT: Now = 5_000;
+
+#[derive(Debug, Default)]
+pub struct Rounds {
+    current: Option<Round>,
+    waiting: Vec<Waiter>,
+    number: u64,
+    checkpoint_at: Now,
+    clean_at: Option<Now>,
+}
+
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    here: State,
+    there: State,
+    waiters: Vec<Waiter>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Going,
+    Done,
+    /// No link, or it went.
+    Lost,
+    Failed(Errno),
+}
+
+impl Rounds {
+    /// Clients that wait.
+    pub fn clients(&self) -> usize {
+        let current = self.current.iter().flat_map(|round| &round.waiters);
+        current.chain(&self.waiting).filter(|w| matches!(w, Waiter::Client(..))).count()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_idle(&self) -> bool {
+        self.current.is_none() && self.waiting.is_empty()
+    }
+}
+
+/// "Inappropriate ioctl", "operation not supported": a medium that has no volatile cache, or a
+/// file; or one that cannot delete (B5).
+pub fn unsupported(error: Errno) -> bool {
+    error.0 == libc::ENOTTY || error.0 == libc::EOPNOTSUPP
+}
+
+impl Primary {
+    /// Waits for a round that begins from now on.
+    pub(super) fn join(&mut self, waiter: Waiter) {
+        self.rounds.waiting.push(waiter);
+    }
+
+    /// A write ends: if it is the first that no flush covers, a checkpoint is due in a while.
+    pub(super) fn flush_soon(&mut self) {
+        if !self.map.unflushed() {
+            self.rounds.checkpoint_at = self.now + CHECKPOINT;
+        }
+    }
+
+    pub(super) fn start_round(&mut self) {
+        if self.rounds.current.is_some() || self.rounds.waiting.is_empty() {
+            return;
+        }
+        let up = self.link.up();
+        let waiters = std::mem::take(&mut self.rounds.waiting);
+        if self.needs_peer() && !up {
+            // The copy that counts is away.
+            for waiter in waiters {
+                self.flush_parked(waiter);
+            }
+            return;
+        }
+        self.rounds.number += 1;
+        let number = self.rounds.number;
+        let here = if self.detached.is_some() { State::Done } else { State::Going };
+        let there = match up {
+            true if self.link.flushes() => State::Going,
+            true => State::Done,
+            false => State::Lost,
+        };
+        self.rounds.checkpoint_at = self.now + CHECKPOINT;
+        self.rounds.current = Some(Round { number, here, there, waiters });
+        self.map.begin_flush();
+        if here == State::Going {
+            self.io(About::Flush, number, Io::Flush);
+        }
+        if there == State::Going {
+            self.job(Owner::Flush(number), Cmd::Flush, 0, 0, None, false, false);
+        }
+        self.round_checked();
+    }
+
+    fn flush_parked(&mut self, waiter: Waiter) {
+        match waiter {
+            Waiter::Client(tag, since) => self.park(since, Parked::Flush(tag, since)),
+            // It has been stored by both nodes, but not flushed by the one that counts.
+            Waiter::Change(key) => self.change_flushed(key, Err(Errno::EIO)),
+            Waiter::Resync => self.resync_flushed(Err(Errno::EIO)),
+            Waiter::Stop => self.stop_flushed(Err(Errno::EIO)),
+            Waiter::Checkpoint => {}
+        }
+    }
+
+    pub(super) fn flushed_here(&mut self, number: u64, result: Flushed) {
+        let state = match result {
+            Ok(()) => State::Done,
+            Err(error) if unsupported(error) => State::Done,
+            Err(error) => {
+                self.counters.flush_errors += 1;
+                log::error!("{}: flush: {error}", self.meta.resource);
+                State::Failed(error)
+            }
+        };
+        if let Some(round) = self.rounds.current.as_mut().filter(|r| r.number == number) {
+            round.here = state;
+            self.round_checked();
+        }
+    }
+
+    pub(super) fn flushed_there(&mut self, number: u64, error: Option<Errno>) {
+        match error {
+            Some(error) if unsupported(error) => self.link.no_flush = true,
+            Some(error) => {
+                // A node that cannot make anything durable is not a replica: degraded first, then
+                // the flush succeeds (H22).
+                self.link_down(&format!("flush there: {error}"), super::link::Ended::ByUs);
+                return self.flush_lost(number);
+            }
+            None => {}
+        }
+        self.flush_state(number, State::Done);
+    }
+
+    pub(super) fn flush_lost(&mut self, number: u64) {
+        self.flush_state(number, State::Lost);
+    }
+
+    fn flush_state(&mut self, number: u64, state: State) {
+        if let Some(round) = self.rounds.current.as_mut().filter(|r| r.number == number) {
+            round.there = state;
+            self.round_checked();
+        }
+    }
+
+    fn round_checked(&mut self) {
+        let Some(round) = &self.rounds.current else { return };
+        if round.here == State::Going || round.there == State::Going {
+            return;
+        }
+        let (here, there) = (round.here, round.there);
+        let Some(round) = self.rounds.current.take() else { return };
+        let both = here == State::Done && there == State::Done;
+        let mut result = Ok(());
+        if let State::Failed(error) = here {
+            // What the local cache has lost, the other node has, if it has all.
+            let served = there == State::Done && (self.detached.is_some() || self.detach(error));
+            if !served {
+                result = Err(error);
+            }
+        }
+        self.map.end_flush(both);
+        if both {
+            self.rounds.clean_at.get_or_insert(self.now + 1_000);
+        }
+        let away = self.needs_peer() && there != State::Done;
+        for waiter in round.waiters {
+            match waiter {
+                _ if away => self.flush_parked(waiter),
+                Waiter::Client(tag, since) => match result {
+                    Ok(()) => self.flush_answer(tag, since),
+                    Err(error) => self.answer(tag, Err(error)),
+                },
+                Waiter::Change(key) => self.change_flushed(key, result),
+                Waiter::Resync => {
+                    self.resync_flushed(if both { result } else { Err(Errno::EIO) });
+                }
+                Waiter::Stop => self.stop_flushed(result),
+                Waiter::Checkpoint => {}
+            }
+        }
+    }
+
+    /// The flush is done. If the other node has not all of what it covers, the disk has to know
+    /// that before the client does.
+    pub(super) fn flush_answer(&mut self, tag: u64, since: Now) {
+        let waiter = Waiter::Client(tag, since);
+        let alone = !self.needs_peer() && !self.map.to_peer().is_empty();
+        if (!alone || self.is_alone(waiter)) && self.is_detached(waiter) {
+            self.answer(tag, Ok(None));
+        }
+    }
+
+    pub(super) fn flush_tick(&mut self) {
+        let idle = self.rounds.is_idle();
+        if self.link.up() && idle && self.map.unflushed() && self.now >= self.rounds.checkpoint_at {
+            self.join(Waiter::Checkpoint);
+        }
+        if self.rounds.clean_at.is_some_and(|at| self.now >= at) {
+            self.map.clean(self.now, false);
+            let busy = self.map.wanted().count();
+            let differ = self.map.to_peer().count() + self.map.from_peer().count();
+            let more = busy > differ + self.meta.keepdirty as usize;
+            self.rounds.clean_at = more.then_some(self.now + COOL);
+        }
+    }
+
+    pub(super) fn flush_time(&self) -> Option<Now> {
+        let due = self.link.up() && self.rounds.is_idle() && self.map.unflushed();
+        let checkpoint = due.then_some(self.rounds.checkpoint_at);
+        checkpoint.into_iter().chain(self.rounds.clean_at).min()
+    }
+}

@@ -1,0 +1,74 @@
+//! The end of the role: what is under way ends, both nodes flush, the map is cleaned as far as it
+//! can be, and the link is closed.
+
+use super::link::Ended;
+use super::{Primary, Waiter};
+use crate::engine::PrimaryAction;
+use crate::wire::errno::Errno;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    #[default]
+    No,
+    /// Requests under way end.
+    Draining,
+    Flushing,
+    /// This update of the map is the last.
+    Map(u64),
+    Meta,
+    Over,
+}
+
+impl Stop {
+    pub fn asked(self) -> bool {
+        self != Self::No
+    }
+}
+
+impl Primary {
+    pub(super) fn stop_asked(&mut self) {
+        if self.stop == Stop::No {
+            self.stop = Stop::Draining;
+        }
+    }
+
+    pub(super) fn stop_pump(&mut self) {
+        let idle = self.changes.is_empty() && self.reads.is_empty() && self.rounds.is_idle();
+        if self.stop == Stop::Draining && idle && self.resync.is_idle() {
+            self.stop = Stop::Flushing;
+            self.join(Waiter::Stop);
+        }
+    }
+
+    pub(super) fn stop_flushed(&mut self, result: Result<(), Errno>) {
+        if result.is_ok() {
+            self.map.clean(self.now, true);
+        }
+        match self.map.settled() {
+            Some(update) => self.stop = Stop::Map(update),
+            None => self.stop_meta(),
+        }
+    }
+
+    pub(super) fn stop_stored_map(&mut self, update: u64, result: Result<(), Errno>) {
+        if let Stop::Map(last) = self.stop
+            && (last <= update || result.is_err())
+        {
+            self.stop_meta();
+        }
+    }
+
+    fn stop_meta(&mut self) {
+        self.stop = Stop::Meta;
+        let write = self.store();
+        self.wait_for_meta(write, Waiter::Stop);
+    }
+
+    pub(super) fn stop_stored_meta(&mut self) {
+        if self.stop == Stop::Meta {
+            self.stop = Stop::Over;
+            self.link_down("the role ends", Ended::ByUs);
+            self.out.push(PrimaryAction::Stopped);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The primary's rules, and every hazard of the reference that bears on them, against a model of
+//! the disk and of the other node ([`world`]).
+
+mod degraded;
+mod handshake;
+mod modes;
+mod world;
