@@ -5,6 +5,7 @@
 
 pub mod data;
 pub mod engine;
+pub mod nbd;
 pub mod nv;
 pub mod wire;
 
