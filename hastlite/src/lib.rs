@@ -5,8 +5,13 @@
 
 pub mod data;
 pub mod engine;
+pub mod listener;
+pub mod msg;
 pub mod nbd;
 pub mod nv;
 pub mod wire;
 
 pub use data::Data;
+
+/// The user that everything but the parent runs as.
+pub const USER: &str = "hast";
