@@ -199,6 +199,9 @@ pub struct Session {
     input: Input,
     /// The request whose data is coming.
     receiving: Option<Head>,
+    /// A write that is told so when all of its data has gone by: clients that are still sending
+    /// take a reply for one to nothing of theirs.
+    refused: Option<(u64, Refusal)>,
     in_flight: InFlight,
     output: Output,
 }
@@ -218,6 +221,7 @@ impl Session {
             // The longest option must fit.
             input: Input::new(limits.buffer.max(2 * LONGEST_OPTION)),
             receiving: None,
+            refused: None,
             in_flight: InFlight::new(limits),
             output,
         }
@@ -289,6 +293,9 @@ impl Session {
                 }
             }
             let agreed = self.agreed;
+            if let Some((cookie, refusal)) = self.refused.take() {
+                self.output.failed(agreed.structured, cookie, &refusal);
+            }
             if let Some(head) = self.receiving {
                 let Some(data) = self.input.take_payload() else { break };
                 self.receiving = None;
@@ -331,7 +338,7 @@ impl Session {
                     return Ok(Some(self.ask(wanted, &head, None)));
                 }
                 Err(refusal) => {
-                    self.output.failed(agreed.structured, head.cookie, &refusal);
+                    self.refused = Some((head.cookie, refusal));
                     self.input.skip(u64::from(head.follows()));
                 }
             }

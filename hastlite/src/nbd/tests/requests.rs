@@ -8,6 +8,7 @@ use super::*;
 fn refused(structured: bool, said: &[u8]) -> u32 {
     let mut session = transmitting(structured, Limits::default());
     let good = request(0, command::FLUSH, 99, 0, 0);
+    let whole = said.len();
     let said = [said, &good].concat();
     let mut at = 0;
     let asked = loop {
@@ -15,6 +16,7 @@ fn refused(structured: bool, said: &[u8]) -> u32 {
         if let Some(asked) = session.next().unwrap() {
             break asked;
         }
+        assert!(at >= whole || session.unsent() == 0, "a reply before the data has gone by");
         assert!(at < said.len(), "the good one is not seen");
     };
     assert!(matches!(asked, Asked::Io { request: ClientRequest { op: Op::Flush, .. }, .. }));
