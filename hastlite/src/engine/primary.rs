@@ -121,6 +121,9 @@ impl About {
 /// A lock's owner is a piece of a resynchronisation, not a change.
 const CHUNK: Owner = 1 << 63;
 
+/// It is a read.
+const SEGMENT: Owner = 1 << 62;
+
 impl Primary {
     /// From what is on disk. `seed` is from the system's random numbers: the resource's unique id
     /// is made from it.
@@ -287,10 +290,12 @@ impl Primary {
         while !self.ready.is_empty() {
             let mut batch = std::mem::take(&mut self.ready);
             for owner in batch.drain(..) {
-                if owner & CHUNK == 0 {
-                    self.change_locked(owner);
-                } else {
+                if owner & CHUNK != 0 {
                     self.chunk_locked(owner & !CHUNK);
+                } else if owner & SEGMENT != 0 {
+                    self.segment_locked(owner & !SEGMENT);
+                } else {
+                    self.change_locked(owner);
                 }
             }
             if self.ready.is_empty() {

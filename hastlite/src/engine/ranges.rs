@@ -33,8 +33,9 @@ struct Lock {
     serial: u32,
     /// How many that came before it overlap it and are still there.
     blockers: u32,
-    /// Those that came after it and overlap it.
-    dependents: Vec<u32>,
+    /// Those that came after it and overlap it, with their serial numbers: one that was given back
+    /// without ever being held may be another one by now.
+    dependents: Vec<(u32, u32)>,
 }
 
 /// What to give back a lock by.
@@ -55,6 +56,8 @@ impl Ranges {
             self.locks.push(Lock::default());
             (self.locks.len() - 1) as u32
         });
+        self.serial = self.serial.wrapping_add(1).max(1);
+        let serial = self.serial;
         let mut blockers = 0;
         let Self { classes, locks, used, .. } = self;
         let mut rest = *used;
@@ -67,13 +70,11 @@ impl Ranges {
             for (_, &other) in classes[class as usize].range((from, 0)..(end, 0)) {
                 let lock = &mut locks[other as usize];
                 if lock.end > start {
-                    lock.dependents.push(index);
+                    lock.dependents.push((index, serial));
                     blockers += 1;
                 }
             }
         }
-        self.serial = self.serial.wrapping_add(1);
-        let serial = self.serial;
         let lock = &mut self.locks[index as usize];
         lock.owner = owner;
         (lock.start, lock.end, lock.serial, lock.blockers) = (start, end, serial, blockers);
@@ -91,12 +92,16 @@ impl Ranges {
         let mut dependents = std::mem::take(&mut lock.dependents);
         let class = class_of(lock.end - lock.start);
         let place = (lock.start, lock.serial);
+        lock.serial = 0;
         self.classes[class].remove(&place);
         if self.classes[class].is_empty() {
             self.used &= !(1 << class);
         }
-        for dependent in dependents.drain(..) {
+        for (dependent, serial) in dependents.drain(..) {
             let waiting = &mut self.locks[dependent as usize];
+            if waiting.serial != serial {
+                continue;
+            }
             waiting.blockers -= 1;
             if waiting.blockers == 0 {
                 ready.push(waiting.owner);
@@ -166,8 +171,9 @@ mod tests {
                     model.push((owner, offset, offset + length, key));
                     if now { held.insert(owner); }
                 } else {
-                    let holders: Vec<_> = held.iter().copied().collect();
-                    let gone = *which.get(&holders);
+                    // Also one that waits: it may be given up.
+                    let owners: Vec<_> = model.iter().map(|m| m.0).collect();
+                    let gone = *which.get(&owners);
                     let at = model.iter().position(|m| m.0 == gone).unwrap();
                     let key = model.remove(at).3;
                     held.remove(&gone);

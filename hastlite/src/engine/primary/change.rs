@@ -305,6 +305,9 @@ impl Primary {
                     }
                 }
             }
+        } else if change.there == There::Lost && !change.released && self.detached.is_some() {
+            // Answered when the local copy still counted, which it does no more.
+            return self.change_parked(key);
         }
         self.change_released(key);
     }
@@ -312,6 +315,9 @@ impl Primary {
     /// The link went while only the other node counted: once more when it is back.
     fn change_parked(&mut self, key: Key) {
         if let Some(change) = self.changes.get_mut(key) {
+            if change.here == Here::Going {
+                return;
+            }
             change.there = There::Idle;
             let since = change.since;
             self.park(since, Parked::Change(key));
@@ -325,7 +331,11 @@ impl Primary {
         let waiter = Waiter::Change(key);
         // The link may have gone during the flush: then it may not be durable there.
         let flushed = self.changes.get(key).is_some_and(|c| c.flushed);
-        let alone = alone || (flushed && !self.needs_peer() && !self.map.to_peer().is_empty());
+        let behind = !self.map.to_peer().is_empty();
+        let alone = match alone {
+            true => behind || !self.link.up(),
+            false => behind && flushed && !self.needs_peer(),
+        };
         let proven = (!alone || self.is_alone(waiter)) && self.is_detached(waiter);
         let Some(change) = self.changes.get_mut(key) else { return };
         let flush = change.fua && !change.flushed;
@@ -364,7 +374,7 @@ impl Primary {
         if (change.here, change.there) != (Here::Done, There::Done) {
             let failed = matches!(change.there, There::Failed(_));
             self.change_differs(extents);
-            if failed && answered && !self.needs_peer() {
+            if failed && answered && !self.needs_peer() && self.link.up() {
                 // The client has been told already: at least let the counters know soon (H2).
                 self.is_alone(Waiter::Checkpoint);
             }
@@ -402,7 +412,11 @@ impl Primary {
 
     /// It has waited in vain, for the map or for the link. Nothing of it is under way.
     pub(super) fn change_fails(&mut self, key: Key, error: Errno) {
-        if self.changes.get(key).is_some_and(|c| c.here != Here::Going) {
+        let Some(change) = self.changes.get(key) else { return };
+        if change.answered {
+            // It has been promised: it goes when the link is back, whenever that is.
+            self.park(self.now, Parked::Change(key));
+        } else if change.here != Here::Going {
             self.change_answered(key, Err(error));
             self.change_ends(key);
         }
@@ -416,6 +430,8 @@ impl Primary {
         }
         log::error!("{}: the local component is given up: {error}", self.meta.resource);
         self.meta.consistency = Consistency::Inconsistent;
+        // The other node has all: what was written alone before is no longer ours alone.
+        self.counters_equal();
         self.detached = Some(Mark::Unset);
         self.map.local_lost();
         self.resync_ends();

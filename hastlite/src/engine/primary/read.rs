@@ -4,8 +4,9 @@
 //! A read is cut into segments, each from one node; nearly all are one segment.
 
 use super::remote::Owner;
-use super::{About, Key, Parked, Primary};
+use super::{About, Key, Parked, Primary, SEGMENT};
 use crate::Data;
+use crate::engine::ranges;
 use crate::engine::{ClientRequest, Io, Now};
 use crate::wire::errno::Errno;
 use crate::wire::hello::SyncSource;
@@ -35,6 +36,7 @@ pub struct Segment {
     left: u64,
     /// Why it could not be read here.
     failed: Option<Errno>,
+    lock: Option<ranges::Key>,
 }
 
 impl Primary {
@@ -68,7 +70,8 @@ impl Primary {
                     to = self.extent_end(to).min(end);
                 }
             }
-            let segment = Segment { read, offset: at, length: to - at, left: 0, failed: None };
+            let segment =
+                Segment { read, offset: at, length: to - at, left: 0, failed: None, lock: None };
             let key = self.segments.add(segment);
             if let Some(read) = self.reads.get_mut(read) {
                 read.left += 1;
@@ -94,7 +97,7 @@ impl Primary {
 
     /// Once more: what it was waiting for is there, or is gone.
     pub(super) fn segment_goes(&mut self, key: Key) {
-        if let Some(segment) = self.segments.remove(key) {
+        if let Some(segment) = self.segment_gone(key) {
             self.read_range(segment.read, segment.offset, segment.length);
             self.read_checked(segment.read);
         }
@@ -113,13 +116,49 @@ impl Primary {
         self.park(since, Parked::Segment(key));
     }
 
+    /// The other node is to be asked. While both count, a change that has been answered here may
+    /// still fail there: what overlaps has to have ended, well, before the other node is believed.
     fn segment_asked(&mut self, key: Key) {
+        let Some(segment) = self.segments.get(key) else { return };
+        let (offset, length) = (segment.offset, segment.length);
+        if self.needs_peer() {
+            return self.segment_sent(key);
+        }
+        let (lock, held) = self.ranges.lock(key | SEGMENT, offset, length);
+        if let Some(segment) = self.segments.get_mut(key) {
+            segment.lock = Some(lock);
+        }
+        if held {
+            self.segment_locked(key);
+        }
+    }
+
+    pub(super) fn segment_locked(&mut self, key: Key) {
+        let Some(segment) = self.segments.get(key) else { return };
+        let mut extents = self.map.range(segment.offset, segment.length);
+        let stale = extents.any(|e| self.map.source(e) == Some(SyncSource::Primary));
+        if stale || !self.link.up() {
+            self.segment_lost(key);
+        } else {
+            self.segment_sent(key);
+        }
+    }
+
+    fn segment_sent(&mut self, key: Key) {
         let Some(segment) = self.segments.get(key) else { return };
         let (offset, length) = (segment.offset, segment.length);
         let parts = self.job(Owner::Segment(key), Cmd::Read, offset, length, None, false, false);
         if let Some(segment) = self.segments.get_mut(key) {
             segment.left = parts;
         }
+    }
+
+    fn segment_gone(&mut self, key: Key) -> Option<Segment> {
+        let segment = self.segments.remove(key)?;
+        if let Some(lock) = segment.lock {
+            self.ranges.release(lock, &mut self.ready);
+        }
+        Some(segment)
     }
 
     /// The local component has read it.
@@ -166,7 +205,7 @@ impl Primary {
             }
         }
         if over {
-            self.segments.remove(key);
+            self.segment_gone(key);
             self.read_checked(read_key);
         }
     }
@@ -189,7 +228,7 @@ impl Primary {
     }
 
     pub(super) fn segment_fails(&mut self, key: Key, error: Errno) {
-        if let Some(segment) = self.segments.remove(key) {
+        if let Some(segment) = self.segment_gone(key) {
             if let Some(read) = self.reads.get_mut(segment.read) {
                 read.error = read.error.or(Some(error));
             }

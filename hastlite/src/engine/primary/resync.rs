@@ -190,7 +190,7 @@ impl Primary {
                 self.chunk_locked(key);
             }
         }
-        if self.resync.active.is_empty() {
+        if self.resync.active.is_empty() && self.map.next_sync(self.resync.cursor).is_none() {
             self.pass_ended();
         }
     }
@@ -201,6 +201,10 @@ impl Primary {
             return Some(index);
         }
         let (extent, source) = self.map.next_sync(self.resync.cursor)?;
+        if !self.map.is_durable(extent) {
+            // Marked just now: the update of the map is under way, and its end leads back here.
+            return None;
+        }
         self.resync.cursor = extent + 1;
         if self.resync.since.is_none() {
             self.resync.since = Some(self.now);
@@ -341,16 +345,20 @@ impl Primary {
     /// Both nodes have the same: the counters are made equal.
     fn same(&mut self) {
         let before = self.meta.clone();
-        self.meta.localcnt = self.link.remotecnt;
-        self.meta.remotecnt = self.link.localcnt;
+        self.counters_equal();
         self.meta.consistency = Consistency::Consistent;
-        self.alone = Mark::Unset;
         if self.meta == before && self.resync.since.is_none() {
             return self.resync_complete();
         }
         self.resync.end = End::Storing;
         let write = self.store();
         self.wait_for_meta(write, Waiter::Resync);
+    }
+
+    pub(super) fn counters_equal(&mut self) {
+        self.meta.localcnt = self.link.remotecnt;
+        self.meta.remotecnt = self.link.localcnt;
+        self.alone = Mark::Unset;
     }
 
     pub(super) fn resync_stored(&mut self, result: Result<(), Errno>) {

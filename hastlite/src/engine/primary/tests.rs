@@ -4,4 +4,5 @@
 mod degraded;
 mod handshake;
 mod modes;
+mod random;
 mod world;
