@@ -14,6 +14,7 @@ pub mod hostile;
 pub mod lab;
 pub mod leasefile;
 pub mod load;
+pub mod peer;
 pub mod process;
 pub mod random;
 pub mod relayed;
