@@ -8,6 +8,7 @@ pub mod activemap;
 pub mod decision;
 pub mod primary;
 pub mod ranges;
+pub mod role;
 pub mod secondary;
 
 pub use primary::Primary;

@@ -289,6 +289,13 @@ impl Primary {
 
     fn change_checked(&mut self, key: Key) {
         let Some(change) = self.changes.get(key) else { return };
+        let failed = matches!(change.there, There::Failed(_)) && change.here != Here::Going;
+        if failed && !change.released {
+            // Before anybody is answered (H2).
+            let extents = change.extents.clone();
+            self.change_differs(extents);
+        }
+        let Some(change) = self.changes.get(key) else { return };
         if !change.answered && !change.proving {
             let outcome = self.outcome(change);
             match outcome {

@@ -2,7 +2,9 @@
 //! the disk and of the other node ([`world`]).
 
 mod degraded;
+mod errors;
 mod handshake;
 mod modes;
 mod random;
+mod resyncs;
 mod world;

@@ -422,6 +422,13 @@ impl World {
     }
 }
 
+impl World {
+    /// Whether the extent is marked on disk.
+    pub fn bit(&self, extent: usize) -> bool {
+        self.map[extent / 8] >> (extent % 8) & 1 == 1
+    }
+}
+
 pub fn kind(io: &Io) -> &'static str {
     match io {
         Io::Read { .. } => "read",
