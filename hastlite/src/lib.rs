@@ -3,6 +3,8 @@
 //! The library exists for the simulator, the fuzzers and the whole-system tests; its users are
 //! the two programs.
 
+pub mod conf;
+pub mod config;
 pub mod data;
 pub mod engine;
 pub mod listener;
