@@ -5,6 +5,7 @@
 
 pub mod conf;
 pub mod config;
+pub mod ctl;
 pub mod data;
 pub mod engine;
 pub mod listener;

@@ -11,7 +11,7 @@
 //!
 //! A connection migrates in one message: the name of its protocol and its descriptor together.
 
-mod encoding;
+pub(crate) mod encoding;
 #[cfg(test)]
 mod tests;
 

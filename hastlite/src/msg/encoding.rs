@@ -279,7 +279,7 @@ fn settings(input: &mut Reader<'_>) -> Result<WorkerSettings, Error> {
     Ok(WorkerSettings { engine, checksum, compression, metaflush, moved })
 }
 
-fn put_status(status: &Status, out: &mut Writer<'_>) {
+pub(crate) fn put_status(status: &Status, out: &mut Writer<'_>) {
     out.u8(role_number(status.role)).bool(status.connected);
     out.bool(status.trouble.is_some()).bytes(cut(status.trouble.as_deref().unwrap_or("")));
     out.u8(match status.consistency {
@@ -301,7 +301,7 @@ fn put_status(status: &Status, out: &mut Writer<'_>) {
     });
 }
 
-fn status(input: &mut Reader<'_>) -> Result<Status, Error> {
+pub(crate) fn status(input: &mut Reader<'_>) -> Result<Status, Error> {
     let (role, connected) = (role(input.u8()?)?, input.bool()?);
     let (has_trouble, trouble) = (input.bool()?, text(input.bytes()?));
     let consistency = match input.u8()? {
@@ -362,7 +362,7 @@ fn counters_out(counters: &Counters) -> [u64; 10] {
     ]
 }
 
-fn role_number(role: Role) -> u8 {
+pub(crate) fn role_number(role: Role) -> u8 {
     match role {
         Role::Init => 1,
         Role::Primary => 2,
@@ -370,7 +370,7 @@ fn role_number(role: Role) -> u8 {
     }
 }
 
-fn role(number: u8) -> Result<Role, Error> {
+pub(crate) fn role(number: u8) -> Result<Role, Error> {
     match number {
         1 => Ok(Role::Init),
         2 => Ok(Role::Primary),
@@ -410,7 +410,7 @@ fn address(input: &mut Reader<'_>) -> Result<IpAddr, Error> {
 
 /// A reason is for a log line: one that would not fit a message loses its end, but no half of a
 /// character.
-fn cut(reason: &str) -> &[u8] {
+pub(crate) fn cut(reason: &str) -> &[u8] {
     let mut end = reason.len().min(LONGEST_REASON);
     while !reason.is_char_boundary(end) {
         end -= 1;
