@@ -3,15 +3,20 @@
 //! The library exists for the simulator, the fuzzers and the whole-system tests; its users are
 //! the two programs.
 
+pub mod component;
 pub mod conf;
 pub mod config;
+pub mod create;
 pub mod ctl;
 pub mod data;
 pub mod engine;
+pub mod layout;
 pub mod listener;
+pub mod metadata;
 pub mod msg;
 pub mod nbd;
 pub mod nv;
+pub mod storage;
 pub mod wire;
 
 pub use data::Data;
