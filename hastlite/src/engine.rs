@@ -34,8 +34,10 @@ pub mod ext {
     pub const LARGE: u64 = 2;
     /// What DELETE was asked for reads as zeroes afterwards, on both nodes.
     pub const ZEROES: u64 = 4;
+    /// In the secondary's last answer: its data is consistent. Before that: it will tell.
+    pub const WHOLE: u64 = 8;
     /// All that we can.
-    pub const OURS: u64 = STATE | LARGE | ZEROES;
+    pub const OURS: u64 = STATE | LARGE | ZEROES | WHOLE;
 }
 
 /// What happens on the local component. Offsets and lengths are bytes of the data area.

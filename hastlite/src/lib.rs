@@ -16,6 +16,7 @@ pub mod metadata;
 pub mod msg;
 pub mod nbd;
 pub mod nv;
+pub mod sim;
 pub mod storage;
 pub mod wire;
 

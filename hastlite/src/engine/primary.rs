@@ -62,6 +62,8 @@ pub struct Primary {
     /// The local component is not used any more, and that is on disk.
     detached: Option<Mark>,
     stop: stop::Stop,
+    /// The link has been up.
+    met: bool,
     counters: Counters,
     zeroes: Data,
     random: u64,
@@ -151,6 +153,7 @@ impl Primary {
             alone: Mark::Unset,
             detached: None,
             stop: stop::Stop::default(),
+            met: false,
             counters: Counters::default(),
             zeroes: Data::from(vec![0; LARGE as usize]),
             random: seed,

@@ -12,7 +12,7 @@ use crate::engine::ranges;
 use crate::engine::{ClientRequest, Consistency, Io, Now, Op, Replication};
 use crate::wire::errno::Errno;
 use crate::wire::hello::SyncSource;
-use crate::wire::request::Cmd;
+use crate::wire::request::{Cmd, State};
 use std::ops::Range;
 
 /// An asynchronous write is answered like a synchronous one while more than this waits to be sent:
@@ -166,7 +166,9 @@ impl Primary {
             _ => self.link.deletes(),
         };
         let cmd = if by_delete { Cmd::Delete } else { Cmd::Write };
-        let memsync = !by_delete && change.mode == Replication::Memsync && self.link.memsync();
+        // Where only the other node counts, that it has received the data is not enough anyway.
+        let early = change.mode == Replication::Memsync && !self.needs_peer();
+        let memsync = !by_delete && early && self.link.memsync();
         let patient = change.mode == Replication::Async;
         let parts = self.job(Owner::Change(key), cmd, offset, length, data, memsync, patient);
         if let Some(change) = self.changes.get_mut(key) {
@@ -442,6 +444,10 @@ impl Primary {
         self.detached = Some(Mark::Unset);
         self.map.local_lost();
         self.resync_ends();
+        if self.link.told == Some(State::Inconsistent) {
+            // It has all by now, and has to know it: it is the only one.
+            self.state_is(State::Consistent);
+        }
         true
     }
 }

@@ -5,6 +5,7 @@
 //! node forgets its own.
 
 use super::{Mark, Now, Primary};
+use crate::engine::activemap::Bits;
 use crate::engine::decision::SPLIT_BRAIN;
 use crate::engine::{Conn, Consistency, Happening, PrimaryAction, Settings, ext};
 use crate::wire::errno::Errno;
@@ -214,11 +215,17 @@ impl Primary {
             return Err("its map is shorter than ours".to_owned());
         }
         let equal = reply.localcnt == self.meta.remotecnt && reply.remotecnt == self.meta.localcnt;
+        // Equal counters also has a new disk that was given the resource's id, and nothing more yet.
+        let extents = self.map.extents();
+        let marked = reply.map.as_ref().map_or(0, |map| Bits::from_bytes(map, extents).count());
+        let whole = if self.link.ext & ext::WHOLE != 0 {
+            reply.ext & ext::WHOLE != 0
+        } else {
+            !reply.virgin && marked < extents
+        };
         let source = match reply.syncsrc {
             // Our own copy is not usable, the other one is as new: it is the source.
-            SyncSource::Primary if self.needs_peer() && equal && !reply.virgin => {
-                SyncSource::Secondary
-            }
+            SyncSource::Primary if self.needs_peer() && equal && whole => SyncSource::Secondary,
             SyncSource::Primary if self.needs_peer() => {
                 return Err("our data is incomplete, and its data is older".to_owned());
             }
@@ -285,6 +292,7 @@ impl Primary {
             return;
         }
         self.link.stage = Stage::Up;
+        self.met = true;
         self.link.attempts = 0;
         self.link.trouble = None;
         self.link.split = false;

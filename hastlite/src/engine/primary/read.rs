@@ -91,6 +91,8 @@ impl Primary {
     /// Whether the other node is to be asked for what is here.
     fn is_there(&self, offset: u64) -> bool {
         self.detached.is_some()
+            // A node that was promoted with half a copy does not know which half until it is told.
+            || (!self.met && self.needs_peer())
             || (self.map.from_peer().has(self.map.range(offset, 1).start)
                 && (self.link.up() || self.needs_peer()))
     }

@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 pub struct Book {
     at: Option<(Token, Entry)>,
     queue: VecDeque<Entry>,
+    /// The metadata's last write failed: the disk may have the old or the new.
+    unsure: bool,
 }
 
 /// One record.
@@ -53,7 +55,8 @@ impl Book {
 impl Secondary {
     /// Has the metadata written, if it is not what is on disk, or will be, anyway.
     pub(super) fn write_meta(&mut self, meta: Metadata, out: &mut Vec<SecondaryAction>) {
-        if self.book.latest_meta().unwrap_or(&self.meta) != &meta {
+        let known = !self.book.unsure || self.book.latest_meta().is_some();
+        if !known || self.book.latest_meta().unwrap_or(&self.meta) != &meta {
             self.book.queue.push_back(Entry::Meta(Box::new(meta)));
             self.next_entry(out);
         }
@@ -88,7 +91,8 @@ impl Secondary {
     /// otherwise.
     pub(super) fn says_inconsistent(&self) -> bool {
         let all = self.book.metas().chain([&self.meta]);
-        all.into_iter().all(|meta| meta.consistency == Consistency::Inconsistent)
+        !self.book.unsure
+            && all.into_iter().all(|meta| meta.consistency == Consistency::Inconsistent)
     }
 
     /// The record under way has ended.
@@ -99,6 +103,7 @@ impl Secondary {
         }
         if let Entry::Meta(meta) = entry {
             self.meta = *meta;
+            self.book.unsure = false;
         }
         if self.says_inconsistent() {
             self.release_held(out);
@@ -116,7 +121,10 @@ impl Secondary {
         self.book.queue.clear();
         let what = match entry {
             Entry::Map => "activemap",
-            Entry::Meta(_) => "metadata",
+            Entry::Meta(_) => {
+                self.book.unsure = true;
+                "metadata"
+            }
         };
         let why = format!("write {what}: {error}");
         self.refuse_answer(&why, out);

@@ -231,13 +231,17 @@ impl Secondary {
             virgin: decision.adopt,
             syncsrc: decision.source,
             map,
-            ext: answering.ext,
+            ext: if self.meta.consistency == Consistency::Consistent {
+                answering.ext
+            } else {
+                answering.ext & !ext::WHOLE
+            },
         };
-        let &Answering { c1, c2, ext, since, .. } = answering;
+        let &Answering { c1, c2, ext: common, since, .. } = answering;
         self.links += 1;
         self.trouble = None;
         let target = decision.source == SyncSource::Primary && !sound;
-        self.link = Some(Link { c1, c2, ext, heard: since, target, proven: false });
+        self.link = Some(Link { c1, c2, ext: common, heard: since, target, proven: false });
         out.push(SecondaryAction::Handshake(c1, Handshake::SecondReply(reply)));
         out.push(SecondaryAction::Link(c1, c2));
         out.push(SecondaryAction::Tell(Happening::Connect));

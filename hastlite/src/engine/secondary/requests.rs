@@ -236,7 +236,7 @@ impl Secondary {
     ) {
         let Some(op) = self.queue.ops.remove(&id) else { return };
         self.queue.at_disk -= 1;
-        let Request { cmd, seq, offset, length, .. } = op.request;
+        let Request { cmd, seq, offset, length, memsync, .. } = op.request;
         if let Some(key) = op.key {
             self.queue.ranges.release(key, &mut self.queue.ready);
         }
@@ -252,7 +252,7 @@ impl Secondary {
         if changes(cmd) {
             self.stored(id);
             if let Some(error) = error.filter(|&error| cmd == Cmd::Write || !unsupported(error)) {
-                self.not_stored(offset, length, error, out);
+                self.not_stored(offset, length, memsync, error, out);
             }
         }
         let mut ready = std::mem::take(&mut self.queue.ready);
@@ -282,6 +282,7 @@ impl Secondary {
         &mut self,
         offset: u64,
         length: u64,
+        received: bool,
         error: Errno,
         out: &mut Vec<SecondaryAction>,
     ) {
@@ -292,7 +293,10 @@ impl Secondary {
             }
         }
         self.write_map(out);
-        self.write_meta(self.with(Consistency::Inconsistent), out);
+        if received {
+            // Somebody may rely on it already.
+            self.write_meta(self.with(Consistency::Inconsistent), out);
+        }
         let why = format!("write {length} bytes at {offset} of the data area: {error}");
         log::error!("{}: {why}", self.meta.resource);
         self.end_link(&why, out);

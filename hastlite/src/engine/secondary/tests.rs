@@ -311,7 +311,9 @@ fn h7_nothing_is_mixed_before_the_metadata_says_so() {
 fn h2_what_could_not_be_stored_is_in_the_next_handshakes_map() {
     let mut rig = Rig::new(meta(5, 0, 0), &[]);
     rig.link(0, (5, 0, 0));
-    let out = rig.ask(Cmd::Write, 1, u64::from(EXTENT) * 3, 512);
+    let mut write = request(Cmd::Write, 1, u64::from(EXTENT) * 3, 512);
+    write.memsync = true;
+    let out = rig.on(SecondaryInput::Request(write));
     let at = ios(&out)[0].0;
     let out = rig.on(SecondaryInput::Done(at, Err(EIO)));
     assert_eq!(replies(&out), [(1, false, Some(EIO))]);
@@ -358,4 +360,19 @@ fn the_role_ends_when_what_was_received_is_stored() {
     let hello = Hello { resource: "data".to_owned(), version: 2, ext: 0 };
     let out = rig.on(SecondaryInput::Handshake(7, Handshake::Hello(hello)));
     assert!(refusal(&out, 7).starts_with("Remote node acts as init"));
+}
+
+#[test]
+fn metadata_that_may_or_may_not_have_been_written_is_written_again() {
+    let mut rig = Rig::new(meta(5, 0, 0), &[]);
+    rig.link(ext::OURS, (5, 0, 0));
+    let out = rig.on(SecondaryInput::Request(Request::keepalive(Some(State::Inconsistent))));
+    let out = rig.on(SecondaryInput::Done(ios(&out)[0].0, Err(EIO)));
+    assert!(out.contains(&SecondaryAction::Close(1)));
+    // It is taken for consistent here, but the disk may say otherwise.
+    let token = rig.hello(3, ext::OURS).token;
+    let out = rig.second(4, token, (5, 0, 0));
+    assert!(matches!(ios(&out)[..], [(_, Io::Meta(_))]), "{out:?}");
+    let out = rig.settle(out);
+    assert!(out.contains(&SecondaryAction::Link(3, 4)));
 }
