@@ -1,4 +1,4 @@
-//! A second HAST peer, for tests only: a secondary as FreeBSD's hastd has it.
+//! A second HAST peer, for tests only: a secondary and a primary as FreeBSD's hastd has them.
 //!
 //! **Independent**: written from the specification of the protocol alone, by someone who had
 //! not read the code of `hastlite` or its tests before or while writing, and it uses nothing of
@@ -17,14 +17,19 @@ use std::time::Duration;
 
 pub mod data;
 pub mod disk;
+mod flight;
 pub mod frame;
 pub mod map;
 pub mod nv;
+pub mod pair;
+pub mod primary;
+mod replication;
 pub mod secondary;
 mod session;
 
 pub use disk::{Disk, SharedDisk};
 pub use frame::{Connection, Cut, Direction, Ending};
+pub use primary::Primary;
 pub use secondary::Secondary;
 
 /// Numbers of errors as they are on the wire: FreeBSD's (section 1.5).

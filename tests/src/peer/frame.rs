@@ -77,7 +77,7 @@ struct Place {
     message: usize,
     byte: usize,
     started: bool,
-    silent: bool,
+    ended: Option<Ending>,
 }
 
 /// The bytes of one packet.
@@ -162,7 +162,7 @@ impl Link {
         let deadline = Instant::now() + within;
         let cut = self.due(Direction::Sent, self.sent.message, usize::MAX);
         self.sent.message += 1;
-        if self.sent.silent {
+        if self.sent.ended.is_some() {
             return Ok(());
         }
         let pass = cut.map_or(bytes.len(), |cut| cut.byte.min(bytes.len()));
@@ -187,9 +187,6 @@ impl Link {
     pub fn receive(&mut self, within: Duration) -> Result<List, Broken> {
         let deadline = Instant::now() + within;
         if self.received.started {
-            if let Some(cut) = self.due(Direction::Received, self.received.message, usize::MAX) {
-                self.silenced(cut, deadline)?;
-            }
             self.received.message += 1;
             self.received.byte = 0;
         }
@@ -209,9 +206,13 @@ impl Link {
         }
         let mut list = vec![0; length];
         self.whole(&mut list, deadline, "a list")?;
-        List::decode(&list).map_err(|error| {
+        let list = List::decode(&list).map_err(|error| {
             Broken::Misuse(format!("section 1.2: {error}, in a list on {:?}", self.connection))
-        })
+        })?;
+        if list.uint32("size") == Ok(0) {
+            self.behind();
+        }
+        Ok(list)
     }
 
     /// The data of the packet whose list came last. `limit` is the buffer's size.
@@ -232,6 +233,7 @@ impl Link {
         let wanted = bytes.len().max(size);
         bytes.resize(wanted, 0xa5);
         let count = self.some(&mut bytes[..size], Instant::now() + within, "data");
+        self.behind();
         let plain = !list.has("checksum") && !list.has("compression");
         let result = match count {
             Ok(count) if count < size && !(plain && self.goes_on_after_cut) => {
@@ -247,10 +249,12 @@ impl Link {
 
     /// Reads until the buffer is full or the stream at its end or cut; says how much.
     fn some(&mut self, buffer: &mut [u8], deadline: Instant, what: &str) -> Result<usize, Broken> {
+        if let Some(ending) = self.received.ended {
+            return self.nothing_more(ending, deadline);
+        }
         let cut =
             self.due(Direction::Received, self.received.message, self.received.byte + buffer.len());
         let pass = cut.map_or(buffer.len(), |cut| cut.byte.saturating_sub(self.received.byte));
-        let pass = if self.received.silent { 0 } else { pass };
         let mut have = 0;
         while have < pass {
             let left = self.left(deadline, what)?;
@@ -267,8 +271,9 @@ impl Link {
             }
         }
         self.received.byte += have;
-        if let Some(cut) = cut {
-            self.silenced(cut, deadline)?;
+        if let Some(Cut { ending, .. }) = cut {
+            self.end_receiving(ending);
+            return Ok(have + self.nothing_more(ending, deadline)?);
         }
         Ok(have)
     }
@@ -296,11 +301,9 @@ impl Link {
     }
 
     fn end(&mut self, cut: Cut) -> Result<(), Broken> {
+        self.sent.ended = Some(cut.ending);
         match cut.ending {
-            Ending::Silence => {
-                self.sent.silent = true;
-                Ok(())
-            }
+            Ending::Silence => Ok(()),
             Ending::Close => {
                 let _ = self.stream.shutdown(Shutdown::Both);
                 Err(Broken::Link(format!("cut as ordered: {cut:?}")))
@@ -308,13 +311,25 @@ impl Link {
         }
     }
 
-    /// A cut of what is received: at once, or nothing heard until the deadline or the end.
-    fn silenced(&mut self, cut: Cut, deadline: Instant) -> Result<(), Broken> {
-        if cut.ending == Ending::Close {
-            // What the kernel has already could still be read after that.
-            self.received.silent = true;
+    /// The message received is at its end: a cut that was to come later in it comes now.
+    fn behind(&mut self) {
+        if let Some(cut) = self.due(Direction::Received, self.received.message, usize::MAX) {
+            self.end_receiving(cut.ending);
+        }
+    }
+
+    fn end_receiving(&mut self, ending: Ending) {
+        self.received.ended = Some(ending);
+        if ending == Ending::Close {
             let _ = self.stream.shutdown(Shutdown::Both);
-            return Ok(());
+        }
+    }
+
+    /// What is read after a cut: the end, or nothing until the deadline. What the kernel has
+    /// already could still be read, and is not.
+    fn nothing_more(&self, ending: Ending, deadline: Instant) -> Result<usize, Broken> {
+        if ending == Ending::Close {
+            return Ok(0);
         }
         loop {
             let left = self.left(deadline, "anything after the silence began")?;

@@ -2,7 +2,7 @@
 //! of the whole.
 //!
 //! The parent reads hellos one after the other and hands a good pair of connections to a
-//! [`session`](super::session), the worker. As there, a new C1 replaces whatever there is.
+//! `session`, the worker. As there, a new C1 replaces whatever there is.
 //!
 //! Messages are counted from 0 for [`Cut`]s. Received on C1: the hello, then requests and
 //! keepalives; received on C2: the token. Sent on C1: the token, then sizes, counters and the map;
@@ -463,9 +463,13 @@ fn first(shared: &Arc<Shared>, mut link: Link, list: &List) -> Result<(), Broken
     }
     answer.put_array("token", &token);
     // The C2 may come at once: it waits until this thread accepts again.
-    link.send(version, &answer, &[], config.hello)?;
-    shared.update(|state| state.pending = Some(link));
-    Ok(())
+    let sent = link.send(version, &answer, &[], config.hello);
+    shared.update(|state| match sent {
+        Ok(()) => state.pending = Some(link),
+        // FreeBSD keeps it, and dies of a C2 that has it (B4). Of that the primary is innocent.
+        Err(_) => state.token = unguessable(),
+    });
+    sent
 }
 
 /// A C2 with the right token.

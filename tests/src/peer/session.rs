@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::net::Shutdown;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::disk::Disk;
@@ -133,13 +133,8 @@ pub fn decide(disk: &mut Disk, step2: &List) -> Result<Verdict, String> {
 /// A worker's life.
 pub(super) fn run(shared: &Shared, mut c1: Link, c2: Link, step2: &List) {
     let sockets = [c1.handle(), c2.handle()];
-    let result = greet(shared, &mut c1, step2).and_then(|()| {
-        let outbox = std::sync::Arc::new(Outbox::default());
-        shared.update(|state| {
-            state.outbox = Some(outbox.clone());
-            state.status.connected = true;
-            state.status.sessions += 1;
-        });
+    let outbox = Arc::new(Outbox::default());
+    let result = greet(shared, &mut c1, step2, &outbox).and_then(|()| {
         let outstanding = Mutex::new(HashSet::new());
         let end = || {
             outbox.close();
@@ -168,17 +163,18 @@ pub(super) fn run(shared: &Shared, mut c1: Link, c2: Link, step2: &List) {
     for socket in sockets.iter().flatten() {
         let _ = socket.shutdown(Shutdown::Both);
     }
+    // The reason first: who waits for the end asks for it.
+    if let Err(broken) = result {
+        shared.ended("session", &broken);
+    }
     shared.update(|state| {
         state.status.connected = false;
         state.status.withheld = 0;
         state.outbox = None;
     });
-    if let Err(broken) = result {
-        shared.ended("session", &broken);
-    }
 }
 
-fn greet(shared: &Shared, c1: &mut Link, step2: &List) -> Result<(), Broken> {
+fn greet(shared: &Shared, c1: &mut Link, step2: &List, outbox: &Arc<Outbox>) -> Result<(), Broken> {
     let config = &shared.config;
     if step2.uint64("resuid")? == 0 {
         return Err(Broken::Misuse("section 2.2: resuid 0 in step 2".to_string()));
@@ -222,7 +218,13 @@ fn greet(shared: &Shared, c1: &mut Link, step2: &List) -> Result<(), Broken> {
                 true => map,
                 false => data::pack(&mut answer, &map, config.checksum, config.compression),
             };
-            shared.update(|state| state.status.syncsrc = syncsrc);
+            // Before the answer is out: who has seen it finds a secondary that says so too.
+            shared.update(|state| {
+                state.outbox = Some(outbox.clone());
+                state.status.connected = true;
+                state.status.sessions += 1;
+                state.status.syncsrc = syncsrc;
+            });
             c1.send(version, &answer, &bytes, config.timeout)
         }
     }
