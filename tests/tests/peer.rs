@@ -421,3 +421,65 @@ fn work_alone(primary: &Primary, random: &mut Random) {
         primary.write(extent * u64::from(EXTENT) + 512, &data).unwrap();
     }
 }
+
+#[test]
+fn the_first_valid_request_clears_the_map_and_nothing_before_it_does() {
+    let (primary, secondary) = pair(|_, of_primary| {
+        of_primary.resync = false;
+        of_primary.keepalive = Duration::from_millis(20);
+    });
+    let (map, stored) = (|| secondary.disk().lock().unwrap().map(), vec![1; 512]);
+    secondary.disk().lock().unwrap().store_map(&stored);
+    primary.connect().unwrap();
+    assert_eq!(primary.status().dirty, 2, "bits 0 and 8 of eleven");
+    secondary.wait("a keepalive", SOON, |status| status.keepalives > 0);
+    assert_eq!(primary.read_remote(0, 511), Err(errno::EINVAL));
+    assert_eq!(map(), stored);
+    primary.read_remote(0, 512).unwrap();
+    assert_eq!(map(), vec![0; 512]);
+}
+
+#[test]
+fn a_client_and_the_resync_wait_for_each_other() {
+    let extent = u64::from(EXTENT);
+    let (primary, secondary) = pair(|_, of_primary| of_primary.timeout = SOON);
+    primary.disconnect();
+    for at in [0, extent] {
+        primary.write(at, &[1; 512]).unwrap();
+    }
+    secondary.judge(|answer| if answer.last { Fate::Withhold } else { Fate::Send });
+    primary.connect().unwrap();
+    let of_resync = |at: u64| {
+        let requests = secondary.status().requests;
+        requests.iter().any(|own| own.cmd == cmd::WRITE && !own.memsync && own.offset == at)
+    };
+    // The first chunk is in flight, and so is a client's write to what will be the second.
+    secondary.wait("the first chunk", SOON, |status| status.withheld == 1);
+    assert!(of_resync(0));
+    primary.write(extent, &[2; 512]).unwrap();
+    secondary.wait("both", SOON, |status| status.withheld == 2);
+    std::thread::scope(|scope| {
+        let (told, tells) = std::sync::mpsc::channel();
+        let primary = &primary;
+        scope.spawn(move || {
+            primary.write(512, &[3; 512]).unwrap();
+            told.send(()).unwrap();
+        });
+        let waits = tells.recv_timeout(Duration::from_millis(200));
+        assert!(waits.is_err(), "a client's write into the chunk that is in flight");
+        // The chunk is done; the client's other write is still not, and holds up the next.
+        let mut kept = None;
+        secondary.release(|withheld| kept = Some(withheld.remove(1)));
+        tells.recv_timeout(SOON).unwrap();
+        secondary.judge_no_more();
+        secondary.release(|_| {});
+        let until = Instant::now() + Duration::from_millis(200);
+        while Instant::now() < until {
+            primary.flush().unwrap();
+            assert!(!of_resync(extent), "a chunk over a client's write that is in flight");
+        }
+        secondary.release(|withheld| withheld.extend(kept));
+    });
+    synced(&primary);
+    same(&primary, &secondary);
+}

@@ -5,7 +5,7 @@
 //! `replication`.
 
 use std::net::TcpStream;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -101,9 +101,9 @@ pub(super) fn overlap(one: &Access, other: &Access) -> bool {
 }
 
 impl Shared {
-    /// Waits for a change; the state again. No poison: a thread that panics has failed the test.
+    /// Waits for a change; the state again, even if a thread panicked: that has failed the test.
     pub fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Duration) -> MutexGuard<'a, State> {
-        self.changed.wait_timeout(state, limit).expect("no poison").0
+        self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
     }
 
     pub fn store_map(&self, state: &State) {

@@ -43,9 +43,12 @@ pub fn pair(
     change(&mut of_secondary, &mut of_primary);
     let secondary = listen(of_secondary, &disk());
     of_primary.remote = secondary.address();
+    let resync = of_primary.resync;
     let primary = Primary::start(of_primary, disk());
     primary.connect().expect("connect over loopback");
-    synced(&primary);
+    if resync {
+        synced(&primary);
+    }
     (primary, secondary)
 }
 
