@@ -112,6 +112,11 @@ impl Component {
         self.medium
     }
 
+    /// Whether a write usually ends in the system's memory, without waiting for the disk.
+    pub fn is_cached(&self) -> bool {
+        system::is_cached(self.kind)
+    }
+
     /// Fills `buffer`.
     ///
     /// # Errors

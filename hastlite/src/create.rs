@@ -8,7 +8,7 @@ use crate::component::Component;
 use crate::engine::{Consistency, Metadata, Role};
 use crate::layout::{BLOCK, KEEP_DIRTY, Layout, LayoutError, RECORDS, Wish};
 use crate::metadata::{MetadataError, NAME_MAX};
-use crate::storage::book::Book;
+use crate::storage::Book;
 use std::fmt;
 use std::io;
 

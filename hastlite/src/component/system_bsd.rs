@@ -18,6 +18,11 @@ pub(super) fn is_disk(file_type: FileType) -> bool {
     file_type.is_char_device() || file_type.is_block_device()
 }
 
+/// Disks are written without a cache, character devices at least.
+pub(super) fn is_cached(kind: Kind) -> bool {
+    kind == Kind::File
+}
+
 /// Takes the lock, or fails with EWOULDBLOCK at once.
 pub(super) fn lock(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: flock takes an open descriptor and no memory.

@@ -22,6 +22,11 @@ pub(super) fn is_disk(file_type: FileType) -> bool {
     file_type.is_block_device()
 }
 
+/// Disks too are written through the page cache.
+pub(super) fn is_cached(_kind: Kind) -> bool {
+    true
+}
+
 /// Takes the lock, or fails with EWOULDBLOCK at once.
 pub(super) fn lock(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: flock takes an open descriptor and no memory.

@@ -3,8 +3,8 @@
 use super::*;
 use crate::layout::Arrangement;
 use crate::metadata::{Block, SIZE};
-use crate::storage::load::{LoadError, dump, load};
 use crate::storage::testing::{Loop, Scratch, Tmpfs, open};
+use crate::storage::{LoadError, dump, load};
 
 const MIB: u64 = 1 << 20;
 

@@ -55,19 +55,28 @@ impl Drop for Scratch {
     }
 }
 
-/// A loop device over a scratch file. Wants root.
+fn attach(file: &Path, sector: u32) -> PathBuf {
+    let sector = sector.to_string();
+    let file = file.to_str().unwrap();
+    run("losetup", &["--find", "--show", "--sector-size", &sector, file]).into()
+}
+
+/// A loop device. Wants root.
 pub(crate) struct Loop {
     device: PathBuf,
-    _file: Scratch,
+    _file: Option<Scratch>,
 }
 
 impl Loop {
+    /// Over a scratch file.
     pub(crate) fn new(size: u64, sector: u32) -> Self {
         let file = Scratch::new(size);
-        let sector = sector.to_string();
-        let path = file.path().to_str().unwrap();
-        let device = run("losetup", &["--find", "--show", "--sector-size", &sector, path]);
-        Self { device: device.into(), _file: file }
+        Self { device: attach(file.path(), sector), _file: Some(file) }
+    }
+
+    /// Over a file that is there.
+    pub(crate) fn over(file: &Path) -> Self {
+        Self { device: attach(file, 512), _file: None }
     }
 
     pub(crate) fn path(&self) -> &Path {
