@@ -13,7 +13,7 @@ use std::fmt;
 use std::io;
 
 /// What is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Sizes and arrangement.
     pub wish: Wish,

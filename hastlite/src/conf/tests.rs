@@ -90,7 +90,7 @@ fn every_statement_in_every_place() {
             replication fullsync checksum sha256 compression none timeout 8 exec /f metaflush on
             name big local /2
             on hastb { name other local /o remote hasta source hastb metaflush on }
-            on hasta { remote hastb source tcp4://10.0.0.1 metaflush off name small }
+            on hasta { remote hastb source tcp4://10.0.0.1 metaflush off name small local /3 }
         }",
     );
     assert_eq!((config.control, config.pidfile), ("/c".into(), "/d".into()));
@@ -104,7 +104,7 @@ fn every_statement_in_every_place() {
     assert_eq!((two.replication, two.checksum), (Replication::Fullsync, Checksum::Sha256));
     assert_eq!((two.compression, two.timeout, two.metaflush), (Compression::None, 8, false));
     assert_eq!(two.exec.as_deref(), Some(Path::new("/f")));
-    assert_eq!((two.provname.as_str(), two.local.as_path()), ("small", Path::new("/2")));
+    assert_eq!((two.provname.as_str(), two.local.as_path()), ("small", Path::new("/3")));
     assert_eq!(two.source.as_ref().unwrap().to_string(), "tcp4://10.0.0.1");
 }
 
