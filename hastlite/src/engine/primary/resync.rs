@@ -373,7 +373,10 @@ impl Primary {
     }
 
     fn resync_complete(&mut self) {
-        if self.map.next_sync(0).is_some() {
+        let equal =
+            (self.meta.localcnt, self.meta.remotecnt) == (self.link.remotecnt, self.link.localcnt);
+        if self.map.next_sync(0).is_some() || !equal {
+            // Something has come in between: it is not the end.
             return;
         }
         self.resync.on = false;

@@ -99,6 +99,30 @@ fn h6_the_first_write_alone_of_a_process_counts_whatever_the_other_one_knew() {
 }
 
 #[test]
+fn h6_every_outage_counts() {
+    let mut w = World::linked(Replication::Memsync);
+    for count in 1..4 {
+        w.peer.away = true;
+        w.cut();
+        let a = w.write(0, 1);
+        w.settle();
+        assert!(w.good(a) && w.meta.localcnt == count);
+        // The link is up, and gone again before anything has been copied.
+        w.peer.away = false;
+        while !w.connected {
+            if w.inputs.is_empty() && w.ios.is_empty() {
+                w.now += 1_000;
+                w.tick();
+            }
+            w.input_one();
+            w.disk_all();
+        }
+    }
+    w.pass(1_000);
+    assert_eq!((w.meta.localcnt, w.engine.status().dirty), (0, 0));
+}
+
+#[test]
 fn h22_a_flush_that_the_other_node_cannot_do_ends_the_link_and_then_succeeds() {
     let mut w = World::linked(Replication::Memsync);
     w.write(0, 1);

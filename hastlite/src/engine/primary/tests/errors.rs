@@ -187,16 +187,48 @@ fn what_is_stale_there_is_never_read_there() {
 
 #[test]
 fn h9_a_reply_with_another_length_is_never_taken_for_data() {
-    let mut w = World::linked(Replication::Memsync);
+    for data in [None, Some(vec![9; 511]), Some(vec![9; 513])] {
+        let mut w = World::linked(Replication::Memsync);
+        w.broken = Some((reads, Errno::EIO));
+        let r = w.read(0);
+        w.disk_all();
+        let seq = w.peer.requests[0].seq;
+        let data = data.map(Data::from);
+        w.on(PrimaryInput::Reply(Reply { seq, received: false, error: None, data }));
+        assert!(w.failed(r) && !w.connected);
+    }
+}
+
+#[test]
+fn a_read_there_waits_for_writes_that_may_still_fail_there() {
+    let mut w = World::linked(Replication::Async);
     w.broken = Some((reads, Errno::EIO));
+    w.peer.fail = Some((Cmd::Write, Errno::EIO, 1));
+    let a = w.write(0, 5);
+    w.disk_all();
+    assert!(w.good(a));
     let r = w.read(0);
     w.disk_all();
-    for data in [None, Some(Data::from(vec![9; 511]))] {
-        let Some(request) = w.peer.requests.pop_front() else { break };
-        let reply = Reply { seq: request.seq, received: false, error: None, data };
-        w.on(PrimaryInput::Reply(reply));
-    }
-    assert!(w.failed(r) && !w.connected);
+    assert!(!w.peer.requests.iter().any(|r| r.cmd == Cmd::Read));
+    w.peer_one();
+    w.reply_one(0);
+    // It is not there: rather no answer than an old one.
+    assert!(w.failed(r));
+}
+
+#[test]
+fn what_was_to_be_fetched_is_not_once_the_other_node_is_behind() {
+    let mut w = World::linked(Replication::Fullsync);
+    let a = w.write(0, 5);
+    w.disk_all();
+    w.broken = Some((reads, Errno::EIO));
+    let r = w.read(1);
+    w.disk_all();
+    w.broken = None;
+    w.peer.fail = Some((Cmd::Write, Errno::EIO, 1));
+    w.pass(30_000);
+    assert!(w.good(a) && w.good(r));
+    assert_eq!((w.disk.now[0], w.peer.disk.now[0]), (5, 5));
 }
 
 #[test]
