@@ -8,7 +8,7 @@ use crate::component::Component;
 use crate::config::{Config, Resource};
 use crate::create::{self, CreateError, Options};
 use crate::engine::Metadata;
-use crate::storage::load;
+use crate::storage;
 use std::fmt::Write;
 
 /// Lays the components of resources out anew, each as far as it can be. Returns the exit code of
@@ -41,7 +41,7 @@ pub fn dump(
         let failed = |why: String| {
             (exit::NO_INPUT, format!("{}: {}: {why}", resource.name, resource.local.display()))
         };
-        let meta = load::dump(&component).map_err(|e| failed(e.to_string()))?;
+        let meta = storage::dump(&component).map_err(|e| failed(e.to_string()))?;
         if meta.resource != resource.name {
             return Err(failed(format!("it is of resource {}", meta.resource)));
         }
