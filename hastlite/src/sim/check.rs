@@ -219,16 +219,21 @@ impl Check {
         Ok(())
     }
 
-    /// The node has lost its power while the other one's copy was of no use: what it has now may
-    /// be all that there is.
-    pub fn reverted(&mut self, node: usize, disk: &[u64]) {
+    /// The node has lost its power, and some of what it had. What nobody promises any more, on
+    /// either node, may be lost for good; where only this node counts, what it promised no more.
+    pub fn reverted(&mut self, node: usize, disk: &[u64], counts: bool) {
         for (sector, &value) in self.sectors.iter_mut().zip(disk) {
             let Some(kept) = sector.iter().rposition(|entry| entry.value == value) else {
                 continue;
             };
+            let lost = |e: &Entry| {
+                !e.acked || e.on == [Promise::No; 2] || (counts && e.on[node] == Promise::No)
+            };
+            if sector[kept + 1..].iter().any(|entry| entry.ended != NEVER && !lost(entry)) {
+                continue;
+            }
             sector[kept].replaced = NEVER;
-            for entry in sector[kept + 1..].iter_mut().filter(|entry| entry.on[node] == Promise::No)
-            {
+            for entry in sector[kept + 1..].iter_mut().filter(|entry| entry.ended != NEVER) {
                 entry.acked = false;
                 entry.on = [Promise::No; 2];
             }
@@ -272,6 +277,13 @@ impl Check {
                     }
                 }
             }
+            if kept.is_none() {
+                // Of a history that was given up.
+                let on = [Promise::No; 2];
+                let (replaced, alone) = (NEVER, None);
+                let (begun, ended) = (now, now);
+                sector.push(Entry { value, begun, ended, acked: true, replaced, alone, on });
+            }
         }
     }
 
@@ -287,6 +299,30 @@ impl Check {
         for (sector, mut entries) in self.sectors.iter_mut().zip(here) {
             entries.retain(|entry| entry.begun > fork.at);
             sector.append(&mut entries);
+        }
+        Ok(())
+    }
+
+    /// The node that serves takes the other one's data, though nobody has acknowledged anything
+    /// there that is not known here: a bump of the counters that could not be taken back. Nothing
+    /// may be lost by that.
+    pub fn follows(
+        &mut self,
+        source: usize,
+        disk: &[u64],
+        at: impl Fn(usize) -> bool,
+    ) -> Result<(), String> {
+        for (number, &value) in disk.iter().enumerate().filter(|(number, _)| at(*number)) {
+            let sector = &mut self.sectors[number];
+            let Some(kept) = sector.iter().rposition(|entry| entry.value == value) else {
+                continue;
+            };
+            sector[kept].replaced = NEVER;
+            let thrown =
+                |entry: &Entry| entry.acked && entry.only_on(1 - source) && entry.value != value;
+            if sector[kept + 1..].iter().any(thrown) {
+                return Err(format!("sector {number} is thrown away; {}", self.known(number)));
+            }
         }
         Ok(())
     }

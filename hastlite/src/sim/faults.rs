@@ -5,6 +5,7 @@ use super::disk::{Disk, data_of};
 use super::net::{Message, Way};
 use super::node::{Node, Process, Trouble};
 use super::{Event, Sim};
+use crate::engine::primary::Primary;
 use crate::engine::role::{self, Peer};
 use crate::engine::{Consistency, Metadata, PrimaryInput, Replication, Role, SecondaryInput};
 use crate::wire::request::Cmd;
@@ -144,7 +145,9 @@ impl Sim {
             return;
         };
         self.block(60_000);
-        if self.may_serve(new) {
+        // Two nodes that never met would make two volumes of it.
+        let met = self.nodes[new].disk.meta.resuid != 0;
+        if met && self.may_serve(new) {
             self.say(|| format!("node {new} is to serve, while node {old} does"));
             self.becomes(new, Role::Primary);
         }
@@ -206,10 +209,12 @@ impl Sim {
         if power || received {
             self.check.forget(node, Promise::Cached);
         }
-        let other = self.nodes[1 - node].primary();
-        let needed = other.is_some_and(|e| e.status().consistency != Consistency::Consistent);
-        if power && needed {
-            self.check.reverted(node, &self.nodes[node].disk.seen);
+        let other = &self.nodes[1 - node];
+        let unsound = |e: &Primary| e.status().consistency != Consistency::Consistent;
+        let needed = other.disk.meta.consistency != Consistency::Consistent
+            || other.primary().is_some_and(unsound);
+        if power {
+            self.check.reverted(node, &self.nodes[node].disk.seen, needed);
         }
     }
 
@@ -320,6 +325,9 @@ impl Sim {
         // As it is: the engine that runs there has nothing to say to this.
         self.dies(node, false);
         self.start(node, Role::Primary);
+        if self.nodes[1 - node].role().is_none() {
+            self.start(1 - node, Role::Init);
+        }
     }
 
     /// A split brain: one side's data is given up.

@@ -97,8 +97,17 @@ impl Sim {
         self.summary.links += 1;
         self.client.exempt = self.check.time();
         let (a, b) = (&self.nodes[0].disk.seen, &self.nodes[1].disk.seen);
-        let _ = node;
-        if let Err(why) = self.check.linked([a, b]) {
+        let forked = self.check.fork.is_some();
+        let mut outcome = self.check.linked([a, b]);
+        if let (false, Some(engine)) = (forked, self.nodes[node].primary()) {
+            let map = engine.map();
+            let theirs = |sector: usize| {
+                map.from_peer().has(map.range(sector as u64 * super::disk::SECTOR, 1).start)
+            };
+            let disk = &self.nodes[1 - node].disk.seen;
+            outcome = outcome.and_then(|()| self.check.follows(1 - node, disk, theirs));
+        }
+        if let Err(why) = outcome {
             self.fail(why);
         }
     }

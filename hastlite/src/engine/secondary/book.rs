@@ -107,6 +107,8 @@ impl Secondary {
         }
         if self.says_inconsistent() {
             self.release_held(out);
+        } else if self.book.is_idle() && self.holds() {
+            self.write_meta(self.with(Consistency::Inconsistent), out);
         }
         self.next_entry(out);
         if self.book.is_idle() {

@@ -174,6 +174,10 @@ impl Secondary {
             link.target = target;
         }
         self.write_meta(self.with(consistency), out);
+        if !target {
+            // What still waits came when the primary had copied everything.
+            self.release_held(out);
+        }
     }
 
     /// The metadata says what it has to: what waited for that may begin.
@@ -181,6 +185,10 @@ impl Secondary {
         for (link, request) in std::mem::take(&mut self.queue.held) {
             self.begin(link, request, out);
         }
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        !self.queue.held.is_empty()
     }
 
     pub(super) fn drop_held(&mut self) {

@@ -376,3 +376,18 @@ fn metadata_that_may_or_may_not_have_been_written_is_written_again() {
     let out = rig.settle(out);
     assert!(out.contains(&SecondaryAction::Link(3, 4)));
 }
+
+#[test]
+fn what_waits_is_not_forgotten_when_the_primary_changes_its_mind() {
+    let mut rig = Rig::new(meta(5, 0, 0), &[]);
+    rig.link(ext::OURS, (5, 0, 0));
+    let out = rig.on(SecondaryInput::Request(Request::keepalive(Some(State::Inconsistent))));
+    let at = ios(&out)[0].0;
+    assert_eq!(rig.ask(Cmd::Write, 1, 0, 512), []);
+    let out = rig.on(SecondaryInput::Request(Request::keepalive(Some(State::Consistent))));
+    let [(write, Io::Write { .. })] = ios(&out)[..] else { panic!("{out:?}") };
+    assert!(replies(&rig.done(write)) == [(1, false, None)]);
+    let out = rig.done(at);
+    rig.settle(out);
+    assert!(rig.on(SecondaryInput::Stop).contains(&SecondaryAction::Stopped));
+}
