@@ -19,6 +19,10 @@ test: ## every test, those over network namespaces too (as root)
 	@tools/packages test
 	$(CARGO) test --workspace
 
+sim: ## hastlite's pair in simulation, until a schedule fails or it is stopped
+	HASTLITE_SIM_COUNT=0 $(CARGO) test --release -p hastlite --lib \
+		sim::tests::schedules_from_fresh_seeds -- --nocapture
+
 bench: ## DORA per second beside Kea and ISC dhcpd
 	@tools/packages bench
 	$(CARGO) build --release -p dhcpd -p pfhelper
@@ -52,4 +56,4 @@ install: ## into $(DESTDIR)$(PREFIX); build first, as another user if you like
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile
 
-.PHONY: build demo test bench check-bsd fuzz-smoke fmt lint deny ci install help
+.PHONY: build demo test sim bench check-bsd fuzz-smoke fmt lint deny ci install help

@@ -37,7 +37,7 @@ fn schedules_from_fresh_seeds() {
         eprintln!("{:?}", run(plan).unwrap());
         return;
     }
-    let count = number("HASTLITE_SIM_COUNT").unwrap_or(200);
+    let count = number("HASTLITE_SIM_COUNT").unwrap_or(20_000);
     let most = if count == 0 { u64::MAX } else { count };
     let first = number("HASTLITE_SIM_FIRST").unwrap_or_else(fresh);
     let next = AtomicU64::new(0);

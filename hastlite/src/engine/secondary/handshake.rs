@@ -212,13 +212,14 @@ impl Secondary {
         out: &mut Vec<SecondaryAction>,
     ) {
         let map = match decision.map {
-            MapToSend::None => None,
-            MapToSend::Own => Some(self.map.clone()),
+            // What a node left that died before it ever met another is told even so.
+            MapToSend::None if self.is_clean() => None,
+            MapToSend::None | MapToSend::Own => Some(self.map.clone()),
             MapToSend::Full => Some(vec![0xff; self.map.len()]),
         };
         // Where nothing is known to differ, a primary of our own kind says so if that is wrong.
         let nothing = match decision.map {
-            MapToSend::None => true,
+            MapToSend::None => self.is_clean(),
             MapToSend::Own => decision.verdict == Verdict::InSync && self.is_clean(),
             MapToSend::Full => false,
         };

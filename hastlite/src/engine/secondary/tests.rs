@@ -391,3 +391,21 @@ fn what_waits_is_not_forgotten_when_the_primary_changes_its_mind() {
     rig.settle(out);
     assert!(rig.on(SecondaryInput::Stop).contains(&SecondaryAction::Stopped));
 }
+
+#[test]
+fn h23_two_new_nodes_are_the_same_but_for_what_one_has_begun_to_write() {
+    for (mark, told) in [(0b10, true), (0, false)] {
+        let mut rig = Rig::new(meta(0, 0, 0), &[mark]);
+        let token = rig.hello(1, ext::OURS).token;
+        let resource = "data".to_owned();
+        let (virgin, resuid, localcnt, remotecnt, ext) = (true, 5, 0, 0, 0);
+        let second = Second { resource, token, virgin, resuid, localcnt, remotecnt, ext };
+        let out = rig.on(SecondaryInput::Handshake(2, Handshake::Second(second)));
+        let out = rig.settle(out);
+        let reply = out.iter().find_map(|action| match action {
+            SecondaryAction::Handshake(1, Handshake::SecondReply(reply)) => Some(reply),
+            _ => None,
+        });
+        assert_eq!(reply.unwrap().map.is_some(), told);
+    }
+}
