@@ -246,16 +246,15 @@ impl ActiveMap {
     }
 
     /// The link is gone: what was under way on it, or is in the volatile cache of a node that may
-    /// have lost its power, has to be synchronised (H1). Where the local copy is still to be
-    /// fetched (`keep`), it still is.
+    /// have lost its power, has to be synchronised (H1): from the other node if the local copy is
+    /// not a whole one (`keep`), for then only that one counts.
     pub fn link_lost(&mut self, keep: bool) {
         let pending: Vec<usize> = self.wanted.iter().filter(|&e| self.pending[e] > 0).collect();
         let unflushed = self.fresh.list.iter().chain(&self.covered.list).map(|&e| e as usize);
         let lost: Vec<usize> = unflushed.chain(pending).collect();
+        let source = if keep { SyncSource::Secondary } else { SyncSource::Primary };
         for extent in lost {
-            if !(keep && self.from_peer.has(extent)) {
-                self.mark(extent..extent + 1, SyncSource::Primary);
-            }
+            self.mark(extent..extent + 1, source);
         }
         self.fresh.clear();
         self.covered.clear();

@@ -310,6 +310,7 @@ impl Check {
         &mut self,
         source: usize,
         disk: &[u64],
+        quiet: bool,
         at: impl Fn(usize) -> bool,
     ) -> Result<(), String> {
         for (number, &value) in disk.iter().enumerate().filter(|(number, _)| at(*number)) {
@@ -318,10 +319,19 @@ impl Check {
                 continue;
             };
             sector[kept].replaced = NEVER;
-            let thrown =
-                |entry: &Entry| entry.acked && entry.only_on(1 - source) && entry.value != value;
+            let thrown = |entry: &Entry| {
+                // What the source has received may not be on its disk yet.
+                let there = quiet && entry.on[source] != Promise::No;
+                let promised = entry.only_on(1 - source) || there;
+                entry.acked && promised && entry.value != value
+            };
             if sector[kept + 1..].iter().any(thrown) {
                 return Err(format!("sector {number} is thrown away; {}", self.known(number)));
+            }
+            let known = |entry: &&mut Entry| entry.ended != NEVER && quiet;
+            for entry in sector[kept + 1..].iter_mut().filter(known) {
+                entry.acked = false;
+                entry.on = [Promise::No; 2];
             }
         }
         Ok(())

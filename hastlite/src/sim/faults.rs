@@ -236,7 +236,9 @@ impl Sim {
     /// Whether promotion is to be had without force. A new disk is promoted by nobody who looks.
     pub(super) fn may_serve(&self, node: usize) -> bool {
         let disk = &self.nodes[node].disk;
-        let new = disk.meta.resuid == 0 && self.nodes[1 - node].disk.meta.resuid != 0;
+        let other = self.nodes[1 - node].disk.meta.resuid;
+        // Of two that never met, one only: it would become two volumes.
+        let new = disk.meta.resuid == 0 && (other != 0 || node == 1);
         !new && role::promote(&disk.meta, &disk.map, self.peer_of(node).as_ref(), false).is_ok()
     }
 

@@ -84,6 +84,14 @@ impl Node {
         }
     }
 
+    /// All that it was asked for as a secondary is on its disk.
+    pub fn is_quiet(&self) -> bool {
+        match &self.process_kind {
+            Process::Secondary(engine) => engine.status().requests == 0,
+            _ => true,
+        }
+    }
+
     pub fn primary(&self) -> Option<&Primary> {
         match &self.process_kind {
             Process::Primary(engine) => Some(engine),

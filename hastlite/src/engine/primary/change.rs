@@ -159,6 +159,7 @@ impl Primary {
 
     fn change_sent(&mut self, key: Key) {
         let Some(change) = self.changes.get(key) else { return };
+        debug_assert!(!change.released, "sent without its lock, and perhaps without its data");
         let (offset, length, data) = (change.offset, change.length, change.data.clone());
         let by_delete = match change.op {
             Op::Write => false,
@@ -275,6 +276,11 @@ impl Primary {
                 _ if change.error.is_some() => Outcome::Wait,
                 _ => Outcome::Good,
             },
+            // It was done alone, and the other node has had it since: it was given up here only
+            // after that (see `detach`). There is nothing to be sent again, and no lock to do it by.
+            (Here::Done, There::Lost | There::Failed(_)) if needs_peer && change.released => {
+                Outcome::Good
+            }
             (Here::Done, There::Lost) if needs_peer => Outcome::Park,
             (Here::Done, There::Failed(error)) if needs_peer => Outcome::Fail(error),
             (Here::Done, There::Lost | There::Failed(_)) => Outcome::Alone,
@@ -393,17 +399,8 @@ impl Primary {
 
     /// The two nodes may differ here. Where the other one is what counts, it still is.
     fn change_differs(&mut self, extents: Range<usize>) {
-        let needs_peer = self.needs_peer();
-        for extent in extents {
-            if !needs_peer || self.map.source(extent) != Some(SyncSource::Secondary) {
-                let source = if self.detached.is_some() {
-                    SyncSource::Secondary
-                } else {
-                    SyncSource::Primary
-                };
-                self.mark(extent..extent + 1, source);
-            }
-        }
+        let source = if self.needs_peer() { SyncSource::Secondary } else { SyncSource::Primary };
+        self.mark(extents, source);
     }
 
     fn change_ends(&mut self, key: Key) {
