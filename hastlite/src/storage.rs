@@ -62,7 +62,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threads: 4, read_at_once: 128 << 10, write_at_once: 64 << 10, metaflush: true }
+        Self { threads: 4, read_at_once: 128 << 10, write_at_once: 128 << 10, metaflush: true }
     }
 }
 

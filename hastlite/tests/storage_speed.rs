@@ -135,5 +135,50 @@ fn speed() {
             }
         }
     }
+    map(&path);
     std::fs::remove_file(&path).unwrap();
+}
+
+/// How long a client waits for a map while so much data is not on the disk yet.
+fn map(path: &Path) {
+    for megabytes in [0, 128] {
+        let component = Component::open(path).unwrap();
+        let Loaded { layout, book, meta, .. } = load(&component, "speed").unwrap();
+        let mut storage = Storage::start(component, layout, book, Options::default()).unwrap();
+        let mut wait = |storage: &mut Storage| {
+            let (begin, mut done) = (Instant::now(), Vec::new());
+            storage.submit();
+            storage.drain(&mut done);
+            while storage.pending() > 0 {
+                let mut fds = [PollFd::new(storage.as_fd(), PollFlags::POLLIN)];
+                poll(&mut fds, PollTimeout::NONE).unwrap();
+                storage.drain(&mut done);
+            }
+            assert!(done.iter().all(|done| done.result.is_ok()));
+            begin.elapsed().as_secs_f64() * 1e3
+        };
+        storage.push(Token(0), Io::Flush);
+        wait(&mut storage);
+        let (mut maps, mut metas) = (Vec::new(), Vec::new());
+        for round in 0..21_u8 {
+            for n in 0..megabytes {
+                let data = Data::from(vec![round; 1 << 20]);
+                storage.push(Token(n), Io::Write { offset: n << 20, data });
+            }
+            wait(&mut storage);
+            storage.push(Token(0), Io::Map(Data::from(vec![round; 4096])));
+            maps.push(wait(&mut storage));
+            storage.push(Token(0), Io::Meta(Box::new(meta.clone())));
+            metas.push(wait(&mut storage));
+        }
+        storage.push(Token(0), Io::Flush);
+        let flush = wait(&mut storage);
+        maps.sort_by(f64::total_cmp);
+        metas.sort_by(f64::total_cmp);
+        println!(
+            "with {megabytes} MiB unflushed, milliseconds (median): map {:.2}, metadata {:.2}; \
+             flush {flush:.2}",
+            maps[10], metas[10]
+        );
+    }
 }

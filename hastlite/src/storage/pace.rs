@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// What takes longer may have waited for something.
 pub const SLOW: Duration = Duration::from_micros(300);
 /// What takes longer has.
-pub const LONG: Duration = Duration::from_millis(20);
+pub const LONG: Duration = Duration::from_millis(100);
 /// How long nothing is done at once after slow requests.
 pub const REST: Duration = Duration::from_millis(200);
 /// Bytes done at once between two drains.
