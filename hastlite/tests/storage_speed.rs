@@ -145,7 +145,7 @@ fn map(path: &Path) {
         let component = Component::open(path).unwrap();
         let Loaded { layout, book, meta, .. } = load(&component, "speed").unwrap();
         let mut storage = Storage::start(component, layout, book, Options::default()).unwrap();
-        let mut wait = |storage: &mut Storage| {
+        let wait = |storage: &mut Storage| {
             let (begin, mut done) = (Instant::now(), Vec::new());
             storage.submit();
             storage.drain(&mut done);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::layout::Arrangement;
-use crate::metadata::{Block, SIZE};
+use crate::metadata::{Block, Body, SIZE};
 use crate::storage::testing::{Loop, Scratch, Tmpfs, open};
 use crate::storage::{LoadError, dump, load};
 
@@ -195,6 +195,32 @@ fn h14_a_change_interrupted_anywhere() {
             component.write(bytes, at).unwrap();
         }
     }
+}
+
+/// On top of a block of FreeBSD's the mark is there before anything else: without it the new record
+/// would not be found if the block were torn.
+#[test]
+fn h14_the_mark_comes_first() {
+    let memory = Tmpfs::new(64 << 10);
+    let path = memory.file(8 * MIB);
+    let component = open(&path);
+    let meta = create(&component, "shared", &Options::default()).unwrap();
+    let mut block = Block::encode(&meta, 1).unwrap();
+    block.copy_within(90..600, 0);
+    block[510..].fill(0);
+    component.write(&block, 0).unwrap();
+    let mut loaded = load(&component, "shared").unwrap();
+    // There is no room for a record any more: the block is all that can be written.
+    component.discard(MIB - 8192, 8192).unwrap();
+    for at in 0.. {
+        if component.write(&[1; 4096], 2 * MIB + at * 4096).is_err() {
+            break;
+        }
+    }
+    let error = loaded.book.write(&component, &meta).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+    let read = Block::read(&read(&component, 0, 4096));
+    assert!(read.marked && matches!(read.body, Ok(Body::Foreign(found)) if found == meta));
 }
 
 #[test]
