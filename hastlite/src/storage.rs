@@ -9,15 +9,16 @@
 //! flush covers all that was told to be done before it was asked for. All offsets are checked:
 //! nothing reaches what lies in front of the data or behind it, but map and metadata.
 //!
-//! Threads have the signal mask and the system call filter of who calls [`Storage::start`]. They
-//! open nothing, and call: pread, preadv2, pwrite, pwritev2, fdatasync, fallocate, ioctl(BLKDISCARD),
-//! futex, and read and write on a pipe.
+//! Threads have the signal mask and the system call filter of who calls [`Storage::start`], so it is
+//! called when the process has been confined. Nothing is opened from then on.
 
 mod book;
 mod buffers;
 mod load;
 mod pace;
 mod pool;
+#[cfg(target_os = "linux")]
+mod rules_linux;
 mod scribe;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -28,6 +29,8 @@ mod tests;
 
 pub use book::Book;
 pub use load::{LoadError, Loaded, dump, load};
+#[cfg(target_os = "linux")]
+pub use rules_linux::CALLS;
 
 use crate::Data;
 use crate::component::Component;
