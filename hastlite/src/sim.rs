@@ -284,7 +284,7 @@ impl Sim {
             self.now = self.now.max(at);
             self.summary.events += 1;
             if self.summary.events > EVENTS {
-                return self.fail("it does not come to an end");
+                return self.fail(format!("it does not come to an end: {}", self.standing()));
             }
             self.happens(event);
         }

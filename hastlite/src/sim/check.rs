@@ -56,6 +56,8 @@ pub struct Fork {
     pub from: usize,
     sectors: Sectors,
     at: u64,
+    /// A sector of which the other node has more.
+    why: String,
 }
 
 /// See the module.
@@ -115,6 +117,7 @@ impl Check {
         mut on: impl FnMut(usize) -> Promised,
     ) {
         let now = self.time();
+        let mut alone = false;
         for number in first..first + count {
             let sector = &mut self.sectors[number];
             if acked {
@@ -128,10 +131,11 @@ impl Check {
                 if acked {
                     let promised = on(number);
                     (entry.on, entry.alone) = (promised.on, promised.alone);
+                    alone |= promised.alone.is_some();
                 }
             }
         }
-        if acked && self.fork.is_some() {
+        if alone && self.fork.is_some() {
             self.diverged = true;
         }
     }
@@ -200,7 +204,8 @@ impl Check {
             // What this node had acknowledged is the truth again; the other one's may be another.
             let theirs = std::mem::replace(&mut self.sectors, fork.sectors);
             if self.diverged {
-                self.fork = Some(Fork { from: 1 - node, sectors: theirs, at: self.clock });
+                let (from, at, why) = (1 - node, self.clock, String::new());
+                self.fork = Some(Fork { from, sectors: theirs, at, why });
             }
         }
         if held {
@@ -212,7 +217,10 @@ impl Check {
         let other = std::mem::replace(&mut self.last, node) != node;
         if other && self.fork.is_none() && self.sectors.iter().flatten().any(theirs) {
             let (from, sectors, at) = (1 - node, self.sectors.clone(), self.clock);
-            self.fork = Some(Fork { from, sectors, at });
+            let sector = self.sectors.iter().position(|sector| sector.iter().any(theirs));
+            let sector = sector.unwrap_or_default();
+            let why = format!("sector {sector}, {}", self.known(sector));
+            self.fork = Some(Fork { from, sectors, at, why });
             self.diverged = false;
         }
         self.settle(node, disk);
@@ -291,7 +299,8 @@ impl Check {
     /// where both have, they must not have linked at all. `disk` is the given node's.
     pub fn linked(&mut self, disk: [&[u64]; 2]) -> Result<(), String> {
         if self.diverged {
-            return Err("a split brain was not noticed".to_owned());
+            let why = self.fork.as_ref().map_or("", |fork| &fork.why);
+            return Err(format!("a split brain was not noticed: {why}"));
         }
         let Some(fork) = self.fork.take() else { return Ok(()) };
         let here = std::mem::replace(&mut self.sectors, fork.sectors);

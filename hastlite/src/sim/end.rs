@@ -73,13 +73,14 @@ impl Sim {
             && metas.into_iter().all(|c| c == Consistency::Consistent || !self.plan.native)
     }
 
-    fn standing(&self) -> String {
+    pub(super) fn standing(&self) -> String {
         let mut text = format!("clients at {:?}; ", self.client.at);
         for node in &self.nodes {
             let meta = &node.disk.meta;
             text += &format!(
-                "[{:?} {:x} ({}, {}) {:?}] ",
+                "[{:?}, to be {:?}, {:x} ({}, {}) {:?}] ",
                 node.role(),
+                node.becomes,
                 meta.resuid,
                 meta.localcnt,
                 meta.remotecnt,

@@ -419,9 +419,12 @@ impl Primary {
     /// It has waited in vain, for the map or for the link. Nothing of it is under way.
     pub(super) fn change_fails(&mut self, key: Key, error: Errno) {
         let Some(change) = self.changes.get(key) else { return };
-        if change.answered {
+        if change.answered && !self.stop.asked() {
             // It has been promised: it goes when the link is back, whenever that is.
             self.park(self.now, Parked::Change(key));
+        } else if change.answered {
+            // The link will not be back in this role.
+            self.change_ends(key);
         } else if change.here != Here::Going {
             self.change_answered(key, Err(error));
             self.change_ends(key);

@@ -20,6 +20,8 @@ pub struct Disk {
     map_at: Now,
     meta_asked: u64,
     meta_writing: bool,
+    /// The last write failed: the disk may have the old or the new.
+    pub meta_unsure: bool,
     /// Of the last write that has ended.
     meta_done: u64,
     meta_waiters: VecDeque<(u64, Waiter)>,
@@ -88,6 +90,7 @@ impl Primary {
     pub(super) fn meta_done(&mut self, write: u64, result: Result<(), Errno>) {
         self.disk.meta_writing = false;
         self.disk.meta_done = write;
+        self.disk.meta_unsure = result.is_err();
         if let Err(error) = result {
             self.counters.write_errors += 1;
             log::error!("{}: write the metadata: {error}", self.meta.resource);

@@ -347,7 +347,8 @@ impl Primary {
         let before = self.meta.clone();
         self.counters_equal();
         self.meta.consistency = Consistency::Consistent;
-        if self.meta == before && self.resync.since.is_none() {
+        let stored = self.meta == before && !self.disk.meta_unsure;
+        if stored && self.resync.since.is_none() {
             return self.resync_complete();
         }
         self.resync.end = End::Storing;
