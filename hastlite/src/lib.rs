@@ -3,6 +3,7 @@
 //! The library exists for the simulator, the fuzzers and the whole-system tests; its users are
 //! the two programs.
 
+pub mod args;
 pub mod component;
 pub mod conf;
 pub mod config;
@@ -16,9 +17,12 @@ pub mod metadata;
 pub mod msg;
 pub mod nbd;
 pub mod nv;
+pub mod outbox;
+pub mod parent;
 pub mod sim;
 pub mod storage;
 pub mod wire;
+pub mod worker;
 
 pub use data::Data;
 

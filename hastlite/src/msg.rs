@@ -15,6 +15,7 @@ pub(crate) mod encoding;
 #[cfg(test)]
 mod tests;
 
+use crate::ctl::message::{Objection, Volume};
 use crate::engine::{Conn, Happening, Role, Settings, Status};
 use crate::wire::data::{Checksum, Compression};
 use std::net::IpAddr;
@@ -108,6 +109,8 @@ pub struct Start {
     pub resource: String,
     /// Primary or secondary.
     pub role: Role,
+    /// Whatever the promotion may lose.
+    pub force: bool,
     /// How.
     pub settings: WorkerSettings,
 }
@@ -136,6 +139,8 @@ pub enum FromWorker {
     Refused {
         /// Of sysexits.
         code: u8,
+        /// Bytes that would have been lost, if that is why and it is known.
+        loses: Option<u64>,
         /// What failed.
         why: String,
     },
@@ -144,7 +149,21 @@ pub enum FromWorker {
     /// For hooks; the log has it already.
     Happening(Happening),
     /// The answer to [`ToWorker::Report`].
-    Status(Box<Status>),
+    Report(Box<Report>),
     /// The answer to [`ToWorker::Stop`], the last word.
     Stopped,
+}
+
+/// How things stand with a worker's resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// As its engine says.
+    pub status: Status,
+    /// Milliseconds since the resynchronisation began, if there is one: its `since` is of a clock
+    /// that only the worker has.
+    pub syncing: u64,
+    /// What the metadata says.
+    pub volume: Volume,
+    /// What speaks against a promotion.
+    pub objection: Option<Objection>,
 }

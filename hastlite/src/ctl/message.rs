@@ -343,17 +343,44 @@ fn put_resource(resource: &Resource, out: &mut Writer<'_>) {
     });
     out.bool(resource.volume.is_some());
     if let Some(volume) = &resource.volume {
-        out.u64(volume.datasize).u32(volume.extentsize).u32(volume.keepdirty);
-        out.u64(volume.resuid).u64(volume.localcnt).u64(volume.remotecnt);
+        put_volume(volume, out);
     }
     out.bool(resource.worker.is_some());
     if let Some(worker) = &resource.worker {
         put_status(&worker.status, out.u32(worker.pid).u64(worker.syncing));
     }
-    out.bool(resource.objection.is_some());
-    if let Some(objection) = &resource.objection {
+    put_objection(resource.objection.as_ref(), out);
+}
+
+pub(crate) fn put_volume(volume: &Volume, out: &mut Writer<'_>) {
+    out.u64(volume.datasize).u32(volume.extentsize).u32(volume.keepdirty);
+    out.u64(volume.resuid).u64(volume.localcnt).u64(volume.remotecnt);
+}
+
+pub(crate) fn volume(input: &mut Reader<'_>) -> Result<Volume, Error> {
+    Ok(Volume {
+        datasize: input.u64()?,
+        extentsize: input.u32()?,
+        keepdirty: input.u32()?,
+        resuid: input.u64()?,
+        localcnt: input.u64()?,
+        remotecnt: input.u64()?,
+    })
+}
+
+pub(crate) fn put_objection(objection: Option<&Objection>, out: &mut Writer<'_>) {
+    out.bool(objection.is_some());
+    if let Some(objection) = objection {
         put_option(objection.loses, out.bytes(cut(&objection.why)));
     }
+}
+
+pub(crate) fn objection(input: &mut Reader<'_>) -> Result<Option<Objection>, Error> {
+    if !input.bool()? {
+        return Ok(None);
+    }
+    let why = owned(input)?;
+    Ok(Some(Objection { why, loses: option(input)? }))
 }
 
 fn resource(input: &mut Reader<'_>) -> Result<Resource, Error> {
@@ -380,27 +407,13 @@ fn resource(input: &mut Reader<'_>) -> Result<Resource, Error> {
         2 => Compression::Lzf,
         _ => return Err(Error::Malformed("a compression")),
     };
-    let mut volume = None;
-    if input.bool()? {
-        volume = Some(Volume {
-            datasize: input.u64()?,
-            extentsize: input.u32()?,
-            keepdirty: input.u32()?,
-            resuid: input.u64()?,
-            localcnt: input.u64()?,
-            remotecnt: input.u64()?,
-        });
-    }
+    let volume = if input.bool()? { Some(volume(input)?) } else { None };
     let mut worker = None;
     if input.bool()? {
         let (pid, syncing) = (input.u32()?, input.u64()?);
         worker = Some(Worker { pid, syncing, status: status(input)? });
     }
-    let mut objection = None;
-    if input.bool()? {
-        let why = owned(input)?;
-        objection = Some(Objection { why, loses: option(input)? });
-    }
+    let objection = objection(input)?;
     Ok(Resource {
         name,
         role,
@@ -426,11 +439,11 @@ fn code(number: u8) -> Result<Code, Error> {
         .ok_or(Error::Malformed("a code"))
 }
 
-fn put_option(number: Option<u64>, out: &mut Writer<'_>) {
+pub(crate) fn put_option(number: Option<u64>, out: &mut Writer<'_>) {
     out.bool(number.is_some()).u64(number.unwrap_or(0));
 }
 
-fn option(input: &mut Reader<'_>) -> Result<Option<u64>, Error> {
+pub(crate) fn option(input: &mut Reader<'_>) -> Result<Option<u64>, Error> {
     let (some, number) = (input.bool()?, input.u64()?);
     Ok(some.then_some(number))
 }

@@ -91,8 +91,8 @@ impl fmt::Display for Refusal {
             }
             Self::SplitBrain { here, there } => write!(
                 f,
-                "both nodes have gone on alone, this one {here} times and the other one {there} \
-                 times: what one of them has written will be lost. Discard one of the two"
+                "both nodes have gone on alone, this one at least {here} times and the other one at \
+                 least {there} times: what one of them has written will be lost. Discard one of the two"
             ),
             Self::Resuid { here, there } => write!(
                 f,

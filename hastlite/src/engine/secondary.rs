@@ -156,6 +156,11 @@ impl Secondary {
         &self.meta
     }
 
+    /// The activemap, with what was told to be stored and was not.
+    pub fn map(&self) -> &[u8] {
+        &self.map
+    }
+
     fn done(
         &mut self,
         token: Token,

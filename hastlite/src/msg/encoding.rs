@@ -2,8 +2,10 @@
 //! checked all the same, because a worker reads what strangers write.
 
 use super::{
-    Arrival, FromListener, FromWorker, LONGEST_REASON, Start, ToListener, ToWorker, WorkerSettings,
+    Arrival, FromListener, FromWorker, LONGEST_REASON, Report, Start, ToListener, ToWorker,
+    WorkerSettings,
 };
+use crate::ctl::message::{objection, option, put_objection, put_option, put_volume, volume};
 use crate::engine::{
     Conn, Consistency, Counters, Happening, Progress, Replication, Role, Settings, Status,
 };
@@ -96,7 +98,7 @@ impl Message for ToWorker {
             ToWorker::Component(_) => 1,
             ToWorker::Export(_) => 2,
             ToWorker::Start(start) => {
-                out.str(&start.resource).u8(role_number(start.role));
+                out.str(&start.resource).u8(role_number(start.role)).bool(start.force);
                 put_settings(&start.settings, &mut out);
                 3
             }
@@ -143,6 +145,7 @@ impl Message for ToWorker {
             (3, None) => ToWorker::Start(Box::new(Start {
                 resource: input.str()?.to_owned(),
                 role: role(input.u8()?)?,
+                force: input.bool()?,
                 settings: settings(&mut input)?,
             })),
             (4, Some(socket)) => ToWorker::Arrival {
@@ -177,8 +180,9 @@ impl Message for FromWorker {
         let mut out = Writer::new(payload);
         match self {
             FromWorker::Ready => 1,
-            FromWorker::Refused { code, why } => {
-                out.u8(*code).put(cut(why));
+            FromWorker::Refused { code, loses, why } => {
+                put_option(*loses, out.u8(*code));
+                out.put(cut(why));
                 2
             }
             FromWorker::Connect(conn) => {
@@ -196,8 +200,11 @@ impl Message for FromWorker {
                 };
                 4
             }
-            FromWorker::Status(status) => {
-                put_status(status, &mut out);
+            FromWorker::Report(report) => {
+                let Report { status, syncing, volume, objection } = &**report;
+                put_status(status, out.u64(*syncing));
+                put_volume(volume, &mut out);
+                put_objection(objection.as_ref(), &mut out);
                 5
             }
             FromWorker::Stopped => 6,
@@ -209,7 +216,11 @@ impl Message for FromWorker {
         let mut input = Reader::new(payload);
         let message = match kind {
             1 => FromWorker::Ready,
-            2 => FromWorker::Refused { code: input.u8()?, why: text(input.rest()) },
+            2 => FromWorker::Refused {
+                code: input.u8()?,
+                loses: option(&mut input)?,
+                why: text(input.rest()),
+            },
             3 => FromWorker::Connect(conn(input.u8()?)?),
             4 => FromWorker::Happening(match input.u8()? {
                 1 => Happening::Connect,
@@ -220,7 +231,12 @@ impl Message for FromWorker {
                 6 => Happening::SplitBrain,
                 _ => return Err(Error::Malformed("a happening")),
             }),
-            5 => FromWorker::Status(Box::new(status(&mut input)?)),
+            5 => FromWorker::Report(Box::new(Report {
+                syncing: input.u64()?,
+                status: status(&mut input)?,
+                volume: volume(&mut input)?,
+                objection: objection(&mut input)?,
+            })),
             6 => FromWorker::Stopped,
             _ => return Err(Error::UnknownKind(kind)),
         };

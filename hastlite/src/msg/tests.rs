@@ -76,6 +76,7 @@ fn what_a_worker_says_and_hears() {
         ToWorker::Start(Box::new(Start {
             resource: "data".to_owned(),
             role: Role::Secondary,
+            force: true,
             settings: settings(),
         })),
         ToWorker::Arrival { protocol: TCP.to_owned(), packet: vec![7; 300], socket: null() },
@@ -89,7 +90,7 @@ fn what_a_worker_says_and_hears() {
     }
     for message in [
         FromWorker::Ready,
-        FromWorker::Refused { code: 66, why: "no metadata".to_owned() },
+        FromWorker::Refused { code: 66, loses: Some(7), why: "no metadata".to_owned() },
         FromWorker::Connect(Conn::C1),
         FromWorker::Happening(Happening::Connect),
         FromWorker::Happening(Happening::Disconnect("cut".to_owned())),
@@ -105,7 +106,7 @@ fn what_a_worker_says_and_hears() {
 
 #[test]
 fn a_long_reason_is_cut_between_characters() {
-    let message = FromWorker::Refused { code: 1, why: "\u{20ac}".repeat(2000) };
+    let message = FromWorker::Refused { code: 1, loses: None, why: "\u{20ac}".repeat(2000) };
     let FromWorker::Refused { why, .. } = there(&message).unwrap() else { panic!() };
     assert_eq!(why.chars().count(), LONGEST_REASON / 3);
 }
@@ -119,7 +120,7 @@ proptest! {
         sync in prop::option::of(any::<(bool, u64, u64, u64)>()),
     ) {
         let n = |i: usize| numbers[i];
-        same(&FromWorker::Status(Box::new(Status {
+        let status = Status {
             role: Role::Primary,
             connected: flags.0,
             trouble,
@@ -149,7 +150,18 @@ proptest! {
             local_queue: n(13),
             send_queue: n(14),
             recv_queue: n(15),
-        })));
+        };
+        let volume = Volume {
+            datasize: n(16),
+            extentsize: n(17) as u32,
+            keepdirty: n(18) as u32,
+            resuid: n(19),
+            localcnt: n(0),
+            remotecnt: n(1),
+        };
+        let objection = flags.0.then(|| Objection { loses: None, why: "because".to_owned() });
+        let report = Report { status, syncing: n(16), volume, objection };
+        same(&FromWorker::Report(Box::new(report)));
     }
 
     #[test]

@@ -1,0 +1,357 @@
+//! hastlite's parent: it has the rights, and no input but its own files and hastctl(8).
+//!
+//! It opens disks, listens, connects, starts the other processes and hands everything to them; it
+//! answers hastctl and runs hooks. It never reads what the other node sends.
+
+mod control;
+mod dial;
+mod hooks;
+mod resource;
+mod volume;
+
+use crate::conf;
+use crate::config::{Config, this_node};
+use crate::engine::{Happening, Role};
+use crate::msg::{Arrival, FromListener, TCP, ToListener, ToWorker};
+use control::Control;
+use hooks::Hooks;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use proto::unix::{Channel, Error as ChannelError};
+use resource::{Managed, News};
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use supervise::daemon::Readiness;
+use supervise::{Child, Program, Signals};
+
+/// Title of the process that hears strangers out.
+pub const LISTENER: &str = "hastlite: listener";
+
+/// How long each child may take to end without its channel, and again after SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The name of a role, in hooks, logs and hastctl.
+pub fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Init => "init",
+        Role::Primary => "primary",
+        Role::Secondary => "secondary",
+    }
+}
+
+/// The listener, while there are addresses to listen at.
+struct Listener {
+    child: Child,
+    channel: Channel<ToListener, FromListener>,
+}
+
+/// Everything that goes on.
+struct Parent {
+    path: PathBuf,
+    signals: Signals,
+    config: Config,
+    listener: Listener,
+    control: Control,
+    hooks: Hooks,
+    resources: BTreeMap<String, Managed>,
+    /// Resources that are in no hast.conf any more, until their workers have ended.
+    leaving: Vec<Managed>,
+    quit: bool,
+}
+
+/// Starts, serves until told to stop, stops. The error is why hastlite ends.
+///
+/// `readiness` comes from the process that is to be the parent for good: nothing forks after it.
+pub fn run(path: &Path, config: Config, readiness: Readiness) -> Result<(), String> {
+    // The children need it: said before anything is opened.
+    supervise::user(crate::USER).map_err(text)?;
+    let signals = Signals::open(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map_err(text)?;
+    let control = Control::bind(&config.control)?;
+    let listener = Listener::start(&config)?;
+    let resources = config
+        .resources
+        .iter()
+        .map(|resource| (resource.name.clone(), Managed::new(resource.clone())))
+        .collect();
+    let mut parent = Parent {
+        path: path.to_owned(),
+        signals,
+        config,
+        listener,
+        control,
+        hooks: Hooks::default(),
+        resources,
+        leaving: Vec::new(),
+        quit: false,
+    };
+    let result = readiness
+        .ready()
+        .map_err(|e| format!("say that service has begun: {e}"))
+        .and_then(|()| parent.serve());
+    parent.stop();
+    result
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+impl Listener {
+    /// Starts it, and returns once it accepts connections.
+    fn start(config: &Config) -> Result<Self, String> {
+        let mut sockets = Vec::new();
+        for listen in &config.listen {
+            match dial::listen_at(&listen.address, conf::address::PORT) {
+                Ok(more) => sockets.extend(more),
+                Err(why) if listen.required => return Err(why),
+                Err(why) => log::info!("{why}"),
+            }
+        }
+        let (child, channel) = supervise::start(Program::Myself, LISTENER, &[]).map_err(text)?;
+        let channel = Channel::from_fd(channel).map_err(text)?;
+        let listener = Listener { child, channel };
+        for socket in sockets {
+            listener.tell(&ToListener::Listen(socket))?;
+        }
+        listener.tell(&ToListener::Start)?;
+        match listener.channel.recv() {
+            Ok(FromListener::Ready) => Ok(listener),
+            Ok(other) => Err(format!("{LISTENER} said {other:?} before it was ready")),
+            Err(error) => Err(format!("{LISTENER}: {error}")),
+        }
+    }
+
+    fn tell(&self, message: &ToListener) -> Result<(), String> {
+        self.channel.send(message).map_err(|e| format!("tell {LISTENER}: {e}"))
+    }
+}
+
+impl Parent {
+    fn serve(&mut self) -> Result<(), String> {
+        while !self.quit {
+            log::logger().flush();
+            self.wait()?;
+            let now = Instant::now();
+            self.hear_signals()?;
+            self.hear_listener()?;
+            self.turn_resources(now);
+            self.hear_control(now);
+            self.hooks.look(now);
+        }
+        Ok(())
+    }
+
+    /// Blocks until something of ours has news, or is due.
+    fn wait(&self) -> Result<(), String> {
+        let now = Instant::now();
+        let all = || self.resources.values().chain(&self.leaving);
+        let dues = all().filter_map(Managed::due);
+        let due = dues
+            .chain(self.hooks.due(now))
+            .chain(self.control.due())
+            .chain(supervise::logger::due())
+            .min();
+        let mut fds = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.listener.channel.as_fd(), PollFlags::POLLIN),
+        ];
+        fds.extend(self.control.poll_fds());
+        fds.extend(all().flat_map(Managed::poll_fds));
+        let timeout = match due {
+            None => PollTimeout::NONE,
+            Some(due) => {
+                let left = due.saturating_duration_since(now);
+                // Rounded up: waking early would turn the loop for nothing.
+                let left = left.as_millis() + u128::from(!left.is_zero());
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(format!("poll: {error}")),
+        }
+    }
+
+    fn hear_signals(&mut self) -> Result<(), String> {
+        while let Some(signal) = self.signals.read().map_err(text)? {
+            match signal.number {
+                libc::SIGTERM | libc::SIGINT => {
+                    log::info!("{signal}: ending");
+                    self.quit = true;
+                }
+                libc::SIGHUP => {
+                    log::info!("{signal}: reading {} again", self.path.display());
+                    self.reload();
+                }
+                _ => log::info!("{signal}: ignored"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Connections that have introduced themselves. Without its listener a node could never be
+    /// connected to again: it ends.
+    fn hear_listener(&mut self) -> Result<(), String> {
+        loop {
+            match self.listener.channel.try_recv() {
+                Ok(None) => return Ok(()),
+                Ok(Some(FromListener::Ready)) => {}
+                Ok(Some(FromListener::Arrival(arrival))) => self.arrive(arrival)?,
+                Err(ChannelError::Closed) => {
+                    let ended = self.listener.child.wait_until(Instant::now() + PATIENCE);
+                    return Err(match ended.map_err(text)? {
+                        Some(exit) => format!("{LISTENER} {exit}"),
+                        None => format!("{LISTENER} closed its channel"),
+                    });
+                }
+                Err(error) => return Err(format!("{LISTENER}: {error}")),
+            }
+        }
+    }
+
+    /// What section 2.3 of the protocol's description has a listening node check before the
+    /// resource's own worker is bothered.
+    fn arrive(&self, arrival: Arrival) -> Result<(), String> {
+        if arrival.protocol != TCP {
+            return Err(format!("{LISTENER} brought a connection of {:?}", arrival.protocol));
+        }
+        let Arrival { peer, ref resource, .. } = arrival;
+        let of_peer = |managed: &Managed| {
+            managed.config.remote.as_ref().is_some_and(|remote| dial::is_peer(remote, peer))
+        };
+        if !self.resources.values().any(of_peer) {
+            log::warn!("{peer}: is the other node of no resource");
+            return Ok(());
+        }
+        let refusal = match self.resources.get(resource) {
+            None => "Resource not configured.".to_owned(),
+            Some(managed) if !of_peer(managed) => "No access to the resource.".to_owned(),
+            Some(managed) if managed.role() != Role::Secondary => format!(
+                "Remote node acts as {} for the resource and not as secondary.",
+                role_name(managed.role())
+            ),
+            Some(managed) => {
+                if !managed.arrive(arrival) {
+                    log::info!("[{}] {peer} came before the worker was ready", managed.config.name);
+                }
+                return Ok(());
+            }
+        };
+        log::warn!("{peer}: {resource}: {refusal}");
+        dial::refuse(arrival.socket, refusal);
+        Ok(())
+    }
+
+    fn turn_resources(&mut self, now: Instant) {
+        let mut news = Vec::new();
+        for (name, managed) in &mut self.resources {
+            managed.turn(now, &mut news);
+            for item in news.drain(..) {
+                match item {
+                    News::Connect(conn) => managed.connect(conn),
+                    News::Happening(happening) => {
+                        let exec = managed.config.exec.as_ref();
+                        self.hooks.run(exec, &[hook_name(&happening), name]);
+                    }
+                    News::Role(outcome) => self.control.role_done(name, &outcome),
+                    News::Report(report) => self.control.report_done(name, &report),
+                }
+            }
+        }
+        self.leaving.retain_mut(|managed| {
+            managed.turn(now, &mut news);
+            news.clear();
+            !managed.is_idle()
+        });
+    }
+
+    /// Changes a resource's role, and tells the hooks.
+    fn change(&mut self, name: &str, role: Role, force: bool, now: Instant) {
+        let Some(managed) = self.resources.get_mut(name) else { return };
+        let old = managed.role();
+        if old == role && managed.worker().is_some() == (role != Role::Init) {
+            self.control.role_done(name, &Ok(()));
+            return;
+        }
+        log::info!("[{name}] role changes from {} to {}", role_name(old), role_name(role));
+        let mut news = Vec::new();
+        managed.change(role, force, now, &mut news);
+        let arguments = ["role", name, role_name(old), role_name(role)];
+        self.hooks.run(managed.config.exec.as_ref(), &arguments);
+        for item in news {
+            if let News::Role(outcome) = item {
+                self.control.role_done(name, &outcome);
+            }
+        }
+    }
+
+    /// SIGHUP: the new hast.conf is read whole first, and on any fault the old one stays.
+    fn reload(&mut self) {
+        let loaded = this_node::this_node()
+            .map_err(|e| format!("who this node is: {e}"))
+            .and_then(|node| conf::load(&self.path, &node).map_err(text));
+        let config = match loaded {
+            Ok((config, notes)) => {
+                notes.iter().for_each(|note| log::warn!("{note}"));
+                config
+            }
+            Err(why) => {
+                why.lines().for_each(|line| log::error!("{line}"));
+                log::error!("{} stays as it was", self.path.display());
+                return;
+            }
+        };
+        if config.listen != self.config.listen || config.control != self.config.control {
+            log::warn!("listen and control are as they were until hastlite is started again");
+        }
+        let now = Instant::now();
+        let mut news = Vec::new();
+        let mut old = std::mem::take(&mut self.resources);
+        for resource in &config.resources {
+            let managed = match old.remove(&resource.name) {
+                Some(mut managed) => {
+                    managed.reconfigure(resource.clone(), now, &mut news);
+                    managed
+                }
+                None => Managed::new(resource.clone()),
+            };
+            self.resources.insert(resource.name.clone(), managed);
+        }
+        for (name, mut managed) in old {
+            log::info!("[{name}] is in no configuration any more");
+            managed.change(Role::Init, false, now, &mut news);
+            self.leaving.push(managed);
+        }
+        self.config = config;
+    }
+
+    /// Ends the children in order: workers first, told so, that what they have is stored.
+    fn stop(self) {
+        let Parent { listener, resources, leaving, .. } = self;
+        let parts = resources.into_values().chain(leaving).filter_map(Managed::into_parts);
+        let (channels, mut children): (Vec<_>, Vec<_>) = parts.unzip();
+        for channel in &channels {
+            let _ = channel.send(&ToWorker::Stop);
+        }
+        // Each says that it has stopped, or is at its end anyway.
+        let until = Instant::now() + PATIENCE;
+        for child in &mut children {
+            let _ = child.wait_until(until);
+        }
+        children.push(listener.child);
+        supervise::stop((listener.channel, channels), children, PATIENCE);
+        log::logger().flush();
+    }
+}
+
+fn hook_name(happening: &Happening) -> &'static str {
+    match happening {
+        Happening::Connect => "connect",
+        Happening::Disconnect(_) => "disconnect",
+        Happening::SyncStart => "syncstart",
+        Happening::SyncDone => "syncdone",
+        Happening::SyncIntr => "syncintr",
+        Happening::SplitBrain => "split-brain",
+    }
+}
