@@ -322,14 +322,16 @@ impl Shell<'_> {
                 }
                 Ok(Some(ToWorker::Report)) => {
                     let (status, metadata) = (self.engine.status(), self.engine.metadata());
-                    let peer = status.connected.then(|| role::Peer {
+                    // The other end of a link can only be a primary.
+                    let live = role::Peer {
                         live: true,
                         role: Role::Primary,
                         resuid: metadata.resuid,
                         counters: None,
                         consistency: None,
                         ahead: None,
-                    });
+                    };
+                    let peer = Some(live).filter(|_| status.connected);
                     let promotion =
                         role::promote(metadata, self.engine.map(), peer.as_ref(), false);
                     let objection = promotion.err();
