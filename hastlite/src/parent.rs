@@ -239,14 +239,21 @@ impl Parent {
             }
         };
         log::warn!("{peer}: {resource}: {refusal}");
-        dial::refuse(arrival.socket, refusal);
+        // A primary may be about to become secondary.
+        let wait = self.resources.get(resource).is_some_and(|r| r.role() == Role::Primary);
+        dial::refuse(arrival.socket, refusal, wait);
         Ok(())
     }
 
     fn turn_resources(&mut self, now: Instant) {
         let mut news = Vec::new();
         for (name, managed) in &mut self.resources {
+            let asked = managed.role();
             managed.turn(now, &mut news);
+            // What was asked for cannot be had.
+            if managed.role() != asked {
+                tell_role(&mut self.hooks, managed, asked);
+            }
             for item in news.drain(..) {
                 match item {
                     News::Connect(conn) => managed.connect(conn),
@@ -274,11 +281,12 @@ impl Parent {
             self.control.role_done(name, &Ok(()));
             return;
         }
-        log::info!("[{name}] role changes from {} to {}", role_name(old), role_name(role));
         let mut news = Vec::new();
         managed.change(role, force, now, &mut news);
-        let arguments = ["role", name, role_name(old), role_name(role)];
-        self.hooks.run(managed.config.exec.as_ref(), &arguments);
+        // What cannot be had is not tried.
+        if managed.role() != old {
+            tell_role(&mut self.hooks, managed, old);
+        }
         for item in news {
             if let News::Role(outcome) = item {
                 self.control.role_done(name, &outcome);
@@ -343,6 +351,13 @@ impl Parent {
         supervise::stop((listener.channel, channels), children, PATIENCE);
         log::logger().flush();
     }
+}
+
+/// A resource's role has changed.
+fn tell_role(hooks: &mut Hooks, managed: &Managed, old: Role) {
+    let (name, old, new) = (&managed.config.name, role_name(old), role_name(managed.role()));
+    log::info!("[{name}] role changes from {old} to {new}");
+    hooks.run(managed.config.exec.as_ref(), &["role", name, old, new]);
 }
 
 fn hook_name(happening: &Happening) -> &'static str {

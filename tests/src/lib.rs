@@ -14,6 +14,8 @@ pub mod hostile;
 pub mod lab;
 pub mod leasefile;
 pub mod load;
+pub mod nbd;
+pub mod pair;
 pub mod peer;
 pub mod process;
 pub mod random;

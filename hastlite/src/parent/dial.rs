@@ -130,10 +130,10 @@ fn export_at(path: &Path) -> io::Result<OwnedFd> {
     Ok(listener.into())
 }
 
-/// Tells a connection that it is not wanted, and why, and closes it. The few bytes fit into any
-/// socket that nothing was sent on yet.
-pub fn refuse(socket: OwnedFd, errmsg: String) {
-    let refusal = Handshake::Refusal(Refusal { errmsg, wait: false });
+/// Tells a connection that it is not wanted, and why, and closes it. `wait`: it may be shortly. The
+/// few bytes fit into any socket that nothing was sent on yet.
+pub fn refuse(socket: OwnedFd, errmsg: String, wait: bool) {
+    let refusal = Handshake::Refusal(Refusal { errmsg, wait });
     let mut bytes = Vec::new();
     if refusal.encode(&Codec::default(), 1, &mut bytes).is_ok() {
         let mut stream = TcpStream::from(socket);

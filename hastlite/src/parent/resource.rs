@@ -79,6 +79,8 @@ pub struct Managed {
     /// What hast.conf says.
     pub config: Resource,
     role: Role,
+    /// What it was before that.
+    before: Role,
     /// What it is to be once the worker has ended.
     wanted: Role,
     force: bool,
@@ -89,8 +91,8 @@ pub struct Managed {
 impl Managed {
     /// In no role.
     pub fn new(config: Resource) -> Self {
-        let (role, wanted) = (Role::Init, Role::Init);
-        Managed { config, role, wanted, force: false, state: State::Idle, deaths: 0 }
+        let (role, before, wanted) = (Role::Init, Role::Init, Role::Init);
+        Managed { config, role, before, wanted, force: false, state: State::Idle, deaths: 0 }
     }
 
     /// The role that it has or is about to have.
@@ -215,7 +217,7 @@ impl Managed {
     }
 
     fn begin(&mut self, now: Instant, news: &mut Vec<News>) {
-        self.role = self.wanted;
+        self.before = std::mem::replace(&mut self.role, self.wanted);
         self.state = State::Idle;
         if self.role == Role::Init {
             self.deaths = 0;
@@ -224,7 +226,7 @@ impl Managed {
         }
         match self.start(now) {
             Ok(worker) => self.state = State::Starting { worker, due: now + START },
-            Err(why) => self.refused(Failure::new(why), news),
+            Err(why) => self.refused(Failure::new(why), now, news),
         }
     }
 
@@ -260,12 +262,18 @@ impl Managed {
         Ok(worker)
     }
 
-    /// The role cannot be had: the resource is in none.
-    fn refused(&mut self, failure: Failure, news: &mut Vec<News>) {
+    /// The role cannot be had. A secondary that is not to be primary goes on as what it was: the
+    /// other node may rely on it. Otherwise the resource is in no role.
+    fn refused(&mut self, failure: Failure, now: Instant, news: &mut Vec<News>) {
         log::error!("[{}] {}", self.config.name, failure.why);
-        (self.role, self.wanted) = (Role::Init, Role::Init);
+        let back = (self.role, self.before) == (Role::Primary, Role::Secondary);
+        self.wanted = if back { Role::Secondary } else { Role::Init };
         self.state = State::Idle;
         news.push(News::Role(Err(failure)));
+        match back {
+            true => self.begin(now, news),
+            false => self.role = Role::Init,
+        }
     }
 
     /// Looks at everything that may have happened.
@@ -303,7 +311,7 @@ impl Managed {
                 ) => {
                     end(worker);
                     let code = if code == UNSAFE { Code::Unsafe } else { Code::Failed };
-                    return self.refused(Failure { code, loses, why }, news);
+                    return self.refused(Failure { code, loses, why }, now, news);
                 }
                 (State::Starting { worker, due }, Ok(None)) if now < due => {
                     self.state = State::Starting { worker, due };

@@ -305,6 +305,9 @@ impl Shell<'_> {
     /// Takes in what one connection has brought.
     fn hear(&mut self, conn: Conn) -> Result<(), String> {
         if let Err(why) = self.try_hear(conn)? {
+            // The other node closes both: its reason, or its last replies, came by the other one.
+            let other = if conn == Conn::C1 { Conn::C2 } else { Conn::C1 };
+            let _ = self.try_hear(other)?;
             self.close();
             self.tell(PrimaryInput::Lost(why))?;
         }
