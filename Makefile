@@ -15,6 +15,11 @@ demo: ## two network namespaces, three real clients, and the firewall sets that 
 	$(CARGO) build --release -p dhcpd -p pfhelper
 	@demo/run
 
+demo-pair: ## two hosts with one volume: the primary is killed, the other one takes over
+	@tools/packages demo-pair
+	$(CARGO) build --release -p hastlite
+	@demo/pair
+
 test: ## every test, those over network namespaces too (as root)
 	@tools/packages test
 	$(CARGO) test --workspace
@@ -56,4 +61,4 @@ install: ## into $(DESTDIR)$(PREFIX); build first, as another user if you like
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile
 
-.PHONY: build demo test sim bench check-bsd fuzz-smoke fmt lint deny ci install help
+.PHONY: build demo demo-pair test sim bench check-bsd fuzz-smoke fmt lint deny ci install help
