@@ -1,5 +1,6 @@
 //! What /proc says about processes, and waiting for something to become true.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -94,4 +95,59 @@ pub fn child_titled(pid: u32, wanted: &str) -> Option<u32> {
 pub fn kill(pid: u32, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a process id"));
     nix::sys::signal::kill(pid, signal).expect("kill");
+}
+
+/// What a process has been left with.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    /// /proc/PID/status.
+    pub status: BTreeMap<String, String>,
+    /// What its descriptors are, in ascending order: paths, and kinds of what has none.
+    pub fds: Vec<String>,
+    /// How many names there are in its root directory.
+    pub root: usize,
+}
+
+/// Reads what a process has been left with.
+///
+/// # Panics
+/// If there is no such process.
+pub fn rights(pid: u32) -> Rights {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("read its status");
+    let status = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    let mut fds: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("read its descriptors")
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .map(|target| target.display().to_string())
+        .map(|target| target.split(":[").next().unwrap_or_default().to_owned())
+        .collect();
+    fds.sort();
+    let root = fs::read_dir(format!("/proc/{pid}/root/")).expect("its root directory").count();
+    Rights { status, fds, root }
+}
+
+impl Rights {
+    /// That it is this user, has only these capabilities, no way to more, and a filter.
+    ///
+    /// # Panics
+    /// If it is not so.
+    pub fn assert_unprivileged(&self, user: &str, capabilities: &str) {
+        let user = nix::unistd::User::from_name(user).expect("look up").expect("the user");
+        let ids = |id: u32| format!("{id}\t{id}\t{id}\t{id}");
+        let status = |name: &str| self.status.get(name).map_or("", String::as_str);
+        assert_eq!(status("Uid"), ids(user.uid.as_raw()));
+        assert_eq!(status("Gid"), ids(user.gid.as_raw()));
+        assert_eq!(status("Groups"), user.gid.to_string());
+        assert_eq!(status("CapPrm"), capabilities);
+        assert_eq!(status("CapEff"), capabilities);
+        for set in ["CapInh", "CapBnd", "CapAmb"] {
+            assert_eq!(status(set), "0000000000000000", "{set}");
+        }
+        assert_eq!(status("NoNewPrivs"), "1");
+        assert_eq!(status("Seccomp"), "2");
+    }
 }

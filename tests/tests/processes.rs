@@ -4,7 +4,6 @@
 #![allow(clippy::expect_used, reason = "a test may say what it expects of the machine")]
 
 use nix::sys::signal::Signal;
-use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,44 +16,6 @@ use tests::wire::{DISCOVER, Packet, Relay};
 const CONFIG: &str = "subnet 192.0.2.0 netmask 255.255.255.0 { range 192.0.2.100 192.0.2.250; }\n";
 const TABLES: [&str; 6] = ["-A", "abandoned", "-C", "changed", "-L", "leased"];
 
-/// What a process may be left with.
-struct Rights {
-    status: BTreeMap<String, String>,
-    fds: Vec<String>,
-}
-
-fn rights(pid: u32) -> Rights {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("read its status");
-    let status = text
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-        .collect();
-    let mut fds: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("read its descriptors")
-        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .map(|target| target.display().to_string())
-        .map(|target| target.split(":[").next().unwrap_or_default().to_owned())
-        .collect();
-    fds.sort();
-    Rights { status, fds }
-}
-
-fn assert_unprivileged(rights: &Rights, capabilities: &str) {
-    let user = nix::unistd::User::from_name("_dhcp").expect("look up").expect("user _dhcp");
-    let ids = |id: u32| format!("{id}\t{id}\t{id}\t{id}");
-    assert_eq!(rights.status["Uid"], ids(user.uid.as_raw()));
-    assert_eq!(rights.status["Gid"], ids(user.gid.as_raw()));
-    assert_eq!(rights.status["Groups"], user.gid.to_string());
-    assert_eq!(rights.status["CapPrm"], capabilities);
-    assert_eq!(rights.status["CapEff"], capabilities);
-    for set in ["CapInh", "CapBnd", "CapAmb"] {
-        assert_eq!(rights.status[set], "0000000000000000", "{set}");
-    }
-    assert_eq!(rights.status["NoNewPrivs"], "1");
-    assert_eq!(rights.status["Seccomp"], "2");
-}
-
 #[test]
 fn every_process_has_its_rights_and_descriptors_and_no_others() {
     let lab = Lab::new();
@@ -66,16 +27,16 @@ fn every_process_has_its_rights_and_descriptors_and_no_others() {
     let mut wanted = vec![null(), null(), lab.path("leases").display().to_string()];
     wanted.extend(std::iter::repeat_n("pipe".to_owned(), 3));
     wanted.extend(std::iter::repeat_n("socket".to_owned(), 5));
-    let mut server = rights(dhcpd.server());
+    let mut server = process::rights(dhcpd.server());
     let limit = Instant::now() + LIMIT;
     while server.fds != wanted && Instant::now() < limit {
-        server = rights(dhcpd.server());
+        server = process::rights(dhcpd.server());
     }
     assert_eq!(server.fds, wanted);
-    assert_unprivileged(&server, "0000000000000000");
+    server.assert_unprivileged("_dhcp", "0000000000000000");
 
-    let helper = rights(dhcpd.helper().expect("the handler"));
-    assert_unprivileged(&helper, "0000000000001000"); // CAP_NET_ADMIN
+    let helper = process::rights(dhcpd.helper().expect("the handler"));
+    helper.assert_unprivileged("_dhcp", "0000000000001000"); // CAP_NET_ADMIN
     assert!(
         helper.fds.iter().all(|fd| ["/dev/null", "pipe", "socket"].contains(&fd.as_str())),
         "{:?}",
@@ -125,7 +86,7 @@ fn in_the_background_the_start_returns_when_it_serves() {
     let mut all = process::descendants(parents[0]);
     all.push(parents[0]);
     for pid in &all {
-        let fds = rights(*pid).fds;
+        let fds = process::rights(*pid).fds;
         assert!(!fds.contains(&"/dev/zero".to_owned()), "{}: {fds:?}", process::title(*pid));
     }
     process::kill(parents[0], Signal::SIGTERM);
