@@ -239,9 +239,7 @@ impl Parent {
             }
         };
         log::warn!("{peer}: {resource}: {refusal}");
-        // A primary may be about to become secondary.
-        let wait = self.resources.get(resource).is_some_and(|r| r.role() == Role::Primary);
-        dial::refuse(arrival.socket, refusal, wait);
+        dial::refuse(arrival.socket, refusal);
         Ok(())
     }
 

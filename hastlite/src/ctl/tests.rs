@@ -176,6 +176,23 @@ fn json_for_programs() {
 }
 
 #[test]
+fn a_bar_leaves_room_for_its_figures() {
+    let one = full("data");
+    let line = |width| {
+        let screen = Screen { terminal: true, width };
+        let frame = Watch::default().frame(&[Answer::Status(one.clone().into())], screen);
+        let line = frame.lines().find(|l| l.starts_with("        [")).unwrap().to_owned();
+        line.trim_end_matches("\x1b[K").to_owned()
+    };
+    assert!(line(80).ends_with("/s  ETA 0:15"), "{}", line(80));
+    assert_eq!(line(80).len(), 80);
+    assert!(line(200).contains("[=======>                      ]"), "{}", line(200));
+    // There is always something to be seen.
+    assert!(line(60).contains("[==>       ]"), "{}", line(60));
+    assert_eq!(line(60).len(), 60);
+}
+
+#[test]
 fn a_frame_has_progress_and_what_is_wrong() {
     let mut watch = Watch::default();
     let bar = |frame: &str| frame.lines().find(|l| l.starts_with("\t[")).unwrap().to_owned();

@@ -6,8 +6,12 @@ use super::render;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// Cells of a progress bar.
-const BAR: u64 = 30;
+/// Cells of a progress bar, and how many are left of it where there is less room.
+const BAR: usize = 30;
+const SHORT_BAR: usize = 10;
+
+/// Columns of the space before it.
+const INDENT: usize = 8;
 
 /// How much the newest measurement counts for the rate, of 8.
 const WEIGHT: u64 = 2;
@@ -55,7 +59,7 @@ impl Watch {
             if let Some(worker) = &one.worker
                 && let Some(sample) = self.sample(&one.name, worker)
             {
-                let _ = writeln!(text, "\t{}", progress(worker, sample.rate));
+                let _ = writeln!(text, "\t{}", progress(worker, sample.rate, screen));
                 seen.insert(one.name.clone(), sample);
             }
         }
@@ -115,26 +119,34 @@ fn fit(line: &str, width: usize) -> String {
     out
 }
 
-/// `[=====>    ]  43%  1.2GB of 2.8GB  110MB/s  ETA 0:15`
-fn progress(worker: &Worker, rate: u64) -> String {
+/// `[=====>    ]  43%  1.2GB of 2.8GB from primary  110MB/s  ETA 0:15`. On a terminal the bar leaves
+/// room for what stands behind it.
+fn progress(worker: &Worker, rate: u64, screen: Screen) -> String {
     let Some(sync) = worker.status.sync else { return String::new() };
     let percent = render::percent(sync.done, sync.total);
-    let full = (percent * BAR / 100) as usize;
-    let head = if full < BAR as usize { ">" } else { "" };
-    let bar = format!("{}{head}", "=".repeat(full));
     let left = sync.total.saturating_sub(sync.done);
     let eta = match left.checked_div(rate) {
         Some(seconds) => time(seconds),
         None => "-:--".to_owned(),
     };
-    format!(
-        "[{bar:<width$}] {percent:>3}%  {}B of {}B from {}  {}B/s  ETA {eta}",
+    let figures = format!(
+        " {percent:>3}%  {}B of {}B from {}  {}B/s  ETA {eta}",
         render::human(sync.done),
         render::human(sync.total),
         render::source_name(sync.source),
         render::human(rate),
-        width = BAR as usize
-    )
+    );
+    let cells = if screen.terminal {
+        // Two for its ends.
+        let room = screen.width.saturating_sub(INDENT + figures.len() + 2);
+        room.clamp(SHORT_BAR, BAR)
+    } else {
+        BAR
+    };
+    let full = percent as usize * cells / 100;
+    let head = if full < cells { ">" } else { "" };
+    let bar = "=".repeat(full) + head;
+    format!("[{bar:<cells$}]{figures}")
 }
 
 /// `M:SS`, or `H:MM:SS`, or days.

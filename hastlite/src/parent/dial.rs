@@ -130,13 +130,38 @@ fn export_at(path: &Path) -> io::Result<OwnedFd> {
     Ok(listener.into())
 }
 
-/// Tells a connection that it is not wanted, and why, and closes it. `wait`: it may be shortly. The
-/// few bytes fit into any socket that nothing was sent on yet.
-pub fn refuse(socket: OwnedFd, errmsg: String, wait: bool) {
-    let refusal = Handshake::Refusal(Refusal { errmsg, wait });
+/// Tells a connection that it is not wanted, and why, and closes it. The few bytes fit into any
+/// socket that nothing was sent on yet. Never with `wait`, even if this node may be secondary
+/// shortly: FreeBSD's primary would connect, and forget to synchronise (A2). Ours tries again soon
+/// without being told.
+pub fn refuse(socket: OwnedFd, errmsg: String) {
+    let refusal = Handshake::Refusal(Refusal { errmsg, wait: false });
     let mut bytes = Vec::new();
     if refusal.encode(&Codec::default(), 1, &mut bytes).is_ok() {
         let mut stream = TcpStream::from(socket);
         let _ = stream.write(&bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::packet::Decoder;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a2_nobody_is_told_to_wait() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut primary = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        refuse(socket.into(), "Remote node acts as primary".to_owned());
+        let mut said = Vec::new();
+        primary.read_to_end(&mut said).unwrap();
+        let mut decoder = Decoder::new(0, 1024);
+        assert_eq!(decoder.feed(&said), said.len());
+        let packet = decoder.next().unwrap().unwrap();
+        let refusal = Refusal { errmsg: "Remote node acts as primary".to_owned(), wait: false };
+        assert_eq!(Handshake::from_secondary(packet, 0), Ok(Handshake::Refusal(refusal)));
     }
 }

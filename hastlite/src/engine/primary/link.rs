@@ -198,7 +198,13 @@ impl Primary {
         }
         self.link_down(&refusal.errmsg, Ended::ByUs);
         self.link.split = split;
-        self.link.at = self.now + if refusal.wait { SOON } else { RECONNECT };
+        // Whoever is no secondary may be about to become one, whether it asks us to wait or not. A
+        // split brain only ends when somebody ends it.
+        if refusal.wait {
+            self.link.at = self.now + SOON;
+        } else if split {
+            self.link.at = self.now + RECONNECT;
+        }
     }
 
     /// The other node has said what it has: the two maps become one, durably.
@@ -331,7 +337,10 @@ impl Primary {
             return;
         }
         let was_up = self.link.up();
-        log::warn!("{}: link: {why}", self.meta.resource);
+        // The end of a link is told by whoever runs the hooks; attempts that fail, once a reason.
+        if !was_up && self.link.trouble.as_deref() != Some(why) {
+            log::warn!("[{}] no connection: {why}", self.meta.resource);
+        }
         if ended == Ended::ByUs {
             self.out.push(PrimaryAction::Close(why.to_owned()));
         }

@@ -98,14 +98,22 @@ fn split_brain_is_told_once_and_the_primary_serves_on() {
 }
 
 #[test]
-fn wait_is_soon_and_a_refusal_is_not() {
-    for (wait, pause) in [(true, 1_000), (false, 10_000)] {
+fn a_refusal_is_tried_again_soon_and_a_split_brain_is_not() {
+    let pauses = |errmsg: &str, wait| {
         let mut w = start(meta(7, 0, 0), vec![0; MAP]);
-        w.peer.refusal = Some(Refusal { errmsg: "no".to_owned(), wait });
-        w.tick();
-        w.settle();
-        assert_eq!(w.engine.next_tick(), Some(pause));
-    }
+        w.peer.refusal = Some(Refusal { errmsg: errmsg.to_owned(), wait });
+        [0; 5].map(|_| {
+            w.tick();
+            w.settle();
+            let due = w.engine.next_tick().unwrap();
+            let pause = due - w.now;
+            w.now = due;
+            pause
+        })
+    };
+    assert_eq!(pauses("Remote node acts as primary", true), [1_000; 5]);
+    assert_eq!(pauses("Remote node acts as init", false), [2_000, 4_000, 8_000, 10_000, 10_000]);
+    assert_eq!(pauses(SPLIT_BRAIN, false), [10_000; 5]);
 }
 
 #[test]
