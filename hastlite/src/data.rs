@@ -1,4 +1,9 @@
 //! The bytes of a request on their way: shared, never copied, and cut into parts without copying.
+//! When the last part of a buffer is dropped it is kept for the next one that is wanted.
+
+mod pool;
+
+pub use pool::take as buffer;
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -6,8 +11,17 @@ use std::sync::Arc;
 /// A range of a buffer that others may hold parts of too. Engines pass it on and never look inside.
 #[derive(Clone, Default)]
 pub struct Data {
-    buffer: Arc<Vec<u8>>,
+    buffer: Arc<Buffer>,
     range: Range<usize>,
+}
+
+#[derive(Default)]
+struct Buffer(Vec<u8>);
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        pool::give(std::mem::take(&mut self.0));
+    }
 }
 
 impl Data {
@@ -19,26 +33,20 @@ impl Data {
         let at = self.range.start;
         Self { buffer: Arc::clone(&self.buffer), range: at + start..at + end }
     }
-
-    /// The buffer for another use, if nobody else holds a part of it.
-    #[must_use]
-    pub fn reclaim(self) -> Option<Vec<u8>> {
-        Arc::try_unwrap(self.buffer).ok()
-    }
 }
 
 impl Deref for Data {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.buffer.get(self.range.clone()).unwrap_or_default()
+        self.buffer.0.get(self.range.clone()).unwrap_or_default()
     }
 }
 
 impl From<Vec<u8>> for Data {
     fn from(buffer: Vec<u8>) -> Self {
         let range = 0..buffer.len();
-        Self { buffer: Arc::new(buffer), range }
+        Self { buffer: Arc::new(Buffer(buffer)), range }
     }
 }
 
@@ -67,7 +75,19 @@ mod tests {
         assert_eq!(&part[..], &(10..20).collect::<Vec<u8>>()[..]);
         assert_eq!(&part.slice(5..50)[..], &[15, 16, 17, 18, 19]);
         assert!(part.slice(50..60).is_empty());
-        assert!(part.reclaim().is_none());
-        assert_eq!(whole.reclaim().map(|b| b.len()), Some(100));
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_once_nobody_holds_a_part_of_it() {
+        // No other test has buffers of this length.
+        let length = 16 << 20;
+        let whole = Data::from(buffer(length));
+        let (part, address) = (whole.slice(5..7), whole.as_ptr());
+        drop(whole);
+        let other = buffer(length);
+        assert_ne!(other.as_ptr(), address);
+        drop(part);
+        let same = buffer(length);
+        assert_eq!(same.as_ptr(), address);
     }
 }

@@ -299,7 +299,7 @@ impl Session {
             if let Some(head) = self.receiving {
                 let Some(data) = self.input.take_payload() else { break };
                 self.receiving = None;
-                return Ok(Some(self.ask(Wanted::Write, &head, Some(data.into()))));
+                return Ok(Some(self.ask(Wanted::Write, &head, Some(data))));
             }
             let Some(head) = Head::parse(self.input.pending())? else { break };
             let wanted = match head.check(&self.export, agreed) {
@@ -347,7 +347,7 @@ impl Session {
     }
 
     fn ask(&mut self, wanted: Wanted, head: &Head, data: Option<Data>) -> Asked {
-        let slot = self.in_flight.insert(Slot::new(wanted, head, data.clone()));
+        let slot = self.in_flight.insert(Slot::new(wanted, head));
         let tag = u64::from(self.connection) << 32 | u64::from(slot);
         let (offset, length) = (head.offset, u64::from(head.length));
         let op = match wanted {
@@ -370,7 +370,7 @@ impl Session {
     /// Replies to a request for the engine; with the data if it was a read. `false`: nobody has
     /// asked that, or it is answered already.
     pub fn answer(&mut self, tag: u64, result: Result<Option<Data>, Errno>) -> bool {
-        let Some(mut slot) = self.remove(tag, false) else { return false };
+        let Some(slot) = self.remove(tag, false) else { return false };
         let structured = self.agreed.structured;
         // A write's data counts no longer, nor does that of a read which failed.
         let mut freed = slot.bytes();
@@ -387,9 +387,6 @@ impl Session {
             (_, Err(errno)) => self.output.failed(structured, slot.cookie, &errno.into()),
         }
         self.in_flight.release(0, freed);
-        if let Some(buffer) = slot.data.take().and_then(Data::reclaim) {
-            self.input.recycle(buffer);
-        }
         true
     }
 

@@ -13,7 +13,6 @@
 //! called when the process has been confined. Nothing is opened from then on.
 
 mod book;
-mod buffers;
 mod load;
 mod pace;
 mod pool;
@@ -32,14 +31,13 @@ pub use load::{LoadError, Loaded, dump, load};
 #[cfg(target_os = "linux")]
 pub use rules_linux::CALLS;
 
-use crate::Data;
 use crate::component::Component;
+use crate::data::{self, Data};
 use crate::engine::{Io, Token};
 use crate::layout::Layout;
 use crate::wire::errno::Errno;
-use buffers::Buffers;
 use pace::Pace;
-use pool::{Finished, Job, Shared, Task};
+use pool::{Job, Shared, Task};
 use scribe::{Order, Scribe};
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -91,8 +89,7 @@ pub struct Storage {
     /// Done at once, not yet told.
     done: Vec<Completion>,
     /// Taken from the threads; kept for its room.
-    taken: Vec<Finished>,
-    buffers: Buffers,
+    taken: Vec<Completion>,
     reads: Pace,
     writes: Pace,
     pending: usize,
@@ -122,7 +119,6 @@ impl Storage {
             orders: Vec::new(),
             done: Vec::new(),
             taken: Vec::new(),
-            buffers: Buffers::default(),
             reads: Pace::new(options.read_at_once),
             writes: Pace::new(writes),
             pending: 0,
@@ -169,7 +165,7 @@ impl Storage {
         else {
             return self.refuse(token);
         };
-        let mut buffer = self.buffers.take(length);
+        let mut buffer = data::buffer(length);
         let component = &self.shared.component;
         let read = || component.read_at_once(&mut buffer[..length], at);
         if self.reads.attempt_quick(length, read).unwrap_or(false) {
@@ -190,7 +186,6 @@ impl Storage {
         match self.writes.attempt(length, || shared.component.write(&data, at)) {
             Some(done) => {
                 shared.changed();
-                self.recycle(data);
                 let result = done.map(|()| None).map_err(Errno::from);
                 self.done.push(Completion { token, result });
             }
@@ -223,12 +218,7 @@ impl Storage {
             // The one byte that goes with them; an error could only mean that it is gone.
             let _ = self.wake.read(&mut [0]);
         }
-        for Finished { token, result, spent } in self.taken.drain(..) {
-            if let Some(data) = spent {
-                self.buffers.recycle(data);
-            }
-            out.push(Completion { token, result });
-        }
+        out.append(&mut self.taken);
         self.pending -= out.len() - before;
     }
 
@@ -240,17 +230,6 @@ impl Storage {
     /// Requests taken whose end has not been told.
     pub fn pending(&self) -> usize {
         self.pending
-    }
-
-    /// A buffer for `length` bytes: as long or longer, with anything in it.
-    pub fn buffer(&mut self, length: usize) -> Vec<u8> {
-        self.buffers.take(length)
-    }
-
-    /// Takes data back that is of no more use. If somebody else holds a part of it, whoever is last
-    /// should do this.
-    pub fn recycle(&mut self, data: Data) {
-        self.buffers.recycle(data);
     }
 
     /// Changes [`Options::metaflush`].

@@ -63,7 +63,7 @@ fn executor(path: &Path, options: Options, depth: u64, length: u64, reads: bool)
             let io = if reads {
                 Io::Read { offset, length: length as u32 }
             } else {
-                let data = Data::from(storage.buffer(length as usize));
+                let data = Data::from(hastlite::data::buffer(length as usize));
                 Io::Write { offset, data: data.slice(0..length as usize) }
             };
             storage.push(Token(lane), io);
@@ -77,9 +77,7 @@ fn executor(path: &Path, options: Options, depth: u64, length: u64, reads: bool)
         }
         let count = done.len() as u64;
         for Completion { token, result } in done.drain(..) {
-            if let Some(data) = result.unwrap() {
-                storage.recycle(data);
-            }
+            result.unwrap();
             free.push(token.0);
         }
         count

@@ -5,29 +5,28 @@
 //! from the socket into the vector that the engine is given. Small ones come many at a time into
 //! the buffer and are copied out of it.
 
+use crate::data::{self, Data};
+
 /// From this many bytes on a write counts as large.
 const LARGE: usize = 64 << 10;
 /// How much of the buffer is offered while large writes follow each other: their headers fit, and
 /// little of their data has to be copied.
 const BETWEEN_LARGE: usize = 1 << 10;
-/// The most buffers, and bytes of them, that are kept for the next large writes.
-const SPARE: usize = 16;
-const SPARE_BYTES: usize = 32 << 20;
 
 pub struct Input {
     buffer: Vec<u8>,
     /// What has come and is not used yet: `start..end` of the buffer.
     start: usize,
     end: usize,
-    /// The data of a write, of which `come` bytes have come. While some are missing, the buffer
-    /// holds nothing.
+    /// For the data of a write, `length` bytes of which `come` have come. While some are missing,
+    /// the buffer holds nothing.
     payload: Option<Vec<u8>>,
+    length: usize,
     come: usize,
     /// So many bytes that come are to be thrown away. Until then the buffer holds nothing.
     skip: u64,
     /// The last write was a large one.
     large: bool,
-    spare: Vec<Vec<u8>>,
 }
 
 impl Input {
@@ -37,10 +36,10 @@ impl Input {
             start: 0,
             end: 0,
             payload: None,
+            length: 0,
             come: 0,
             skip: 0,
             large: false,
-            spare: Vec::new(),
         }
     }
 
@@ -58,7 +57,7 @@ impl Input {
             room = room.min(BETWEEN_LARGE);
         }
         let payload = match &mut self.payload {
-            Some(payload) => payload.get_mut(self.come..).unwrap_or_default(),
+            Some(payload) => payload.get_mut(self.come..self.length).unwrap_or_default(),
             None => &mut [],
         };
         [payload, &mut self.buffer[self.end..self.end + room]]
@@ -66,7 +65,7 @@ impl Input {
 
     /// `bytes` of what [`Input::spaces`] gave have been filled.
     pub fn filled(&mut self, bytes: usize) {
-        let missing = self.payload.as_ref().map_or(0, |payload| payload.len() - self.come);
+        let missing = self.payload.as_ref().map_or(0, |_| self.length - self.come);
         let direct = bytes.min(missing);
         self.come += direct;
         self.end = (self.end + bytes - direct).min(self.buffer.len());
@@ -106,52 +105,24 @@ impl Input {
         let here = length.min(self.end - self.start);
         let have = &self.buffer[self.start..self.start + here];
         self.large = length >= LARGE;
-        let payload = if here == length {
-            have.to_vec()
-        } else {
-            let mut payload = take_spare(&mut self.spare, length);
-            payload[..here].copy_from_slice(have);
-            payload
-        };
+        let mut payload = data::buffer(length);
+        payload[..here].copy_from_slice(have);
         self.start += here;
         self.come = here;
+        self.length = length;
         self.payload = Some(payload);
     }
 
     /// The data of the write, if all of it has come.
-    pub fn take_payload(&mut self) -> Option<Vec<u8>> {
-        if self.payload.as_ref().is_some_and(|payload| self.come == payload.len()) {
-            self.come = 0;
-            return self.payload.take();
-        }
-        None
+    pub fn take_payload(&mut self) -> Option<Data> {
+        let payload = self.payload.take_if(|_| self.come == self.length)?;
+        self.come = 0;
+        Some(Data::from(payload).slice(0..self.length))
     }
 
     /// A message that is no large write has been seen: more of the kind are expected.
     pub fn expect_small(&mut self) {
         self.large = false;
-    }
-
-    /// Takes back a buffer that a write was in, which saves clearing a new one.
-    pub fn recycle(&mut self, buffer: Vec<u8>) {
-        let kept: usize = self.spare.iter().map(Vec::capacity).sum();
-        let fits = kept.saturating_add(buffer.capacity()) <= SPARE_BYTES;
-        if buffer.capacity() >= LARGE && self.spare.len() < SPARE && fits {
-            self.spare.push(buffer);
-        }
-    }
-}
-
-/// A buffer of `length` bytes, a used one if one is near in size.
-fn take_spare(spare: &mut Vec<Vec<u8>>, length: usize) -> Vec<u8> {
-    let fits = |buffer: &Vec<u8>| buffer.capacity() >= length && buffer.capacity() / 4 <= length;
-    match spare.iter().rposition(fits) {
-        Some(at) => {
-            let mut buffer = spare.swap_remove(at);
-            buffer.resize(length, 0);
-            buffer
-        }
-        None => vec![0; length],
     }
 }
 
@@ -204,22 +175,5 @@ mod tests {
         input.used(3);
         assert_eq!(feed(&mut input, b"89"), 2);
         assert_eq!(input.pending(), b"3456789");
-    }
-
-    #[test]
-    fn buffers_are_used_again_for_writes_of_their_size() {
-        let mut input = Input::new(64);
-        input.recycle(vec![7; LARGE]);
-        input.recycle(vec![7; 16]);
-        assert_eq!(input.spare.len(), 1, "a small one is not worth it");
-        input.begin_payload(LARGE);
-        assert!(input.spare.is_empty());
-        for _ in 0..100 {
-            input.recycle(vec![0; 8 << 20]);
-        }
-        assert_eq!(input.spare.len(), SPARE_BYTES / (8 << 20));
-        input.payload = None;
-        input.begin_payload(LARGE);
-        assert_eq!(input.spare.len(), 4, "much too large for this one");
     }
 }

@@ -5,7 +5,6 @@ use super::handshake::Agreed;
 use super::protocol::{REQUEST_MAGIC, Reader, command, command_flag, error};
 use super::reply::Refusal;
 use super::{Export, Limits, MAX_PAYLOAD, Violation};
-use crate::Data;
 
 /// A request without its data.
 #[derive(Clone, Copy, Debug)]
@@ -149,14 +148,12 @@ pub struct Slot {
     pub cookie: u64,
     pub offset: u64,
     pub length: u32,
-    /// Of a write: its buffer may be used again afterwards.
-    pub data: Option<Data>,
 }
 
 impl Slot {
-    pub fn new(wanted: Wanted, head: &Head, data: Option<Data>) -> Self {
+    pub fn new(wanted: Wanted, head: &Head) -> Self {
         let Head { cookie, offset, length, .. } = *head;
-        Self { wanted, cookie, offset, length, data }
+        Self { wanted, cookie, offset, length }
     }
 
     /// Bytes of data that the request and its reply hold at most.

@@ -1,5 +1,6 @@
 //! The threads that wait for the disk, and what passes between them and the worker's own.
 
+use super::Completion;
 use super::scribe::Order;
 use crate::Data;
 use crate::component::Component;
@@ -48,15 +49,6 @@ pub enum Task {
     },
 }
 
-/// It has been done, or not.
-#[derive(Debug)]
-pub struct Finished {
-    pub token: Token,
-    pub result: Result<Option<Data>, Errno>,
-    /// What was written.
-    pub spent: Option<Data>,
-}
-
 /// What all threads have in common.
 #[derive(Debug)]
 pub struct Shared {
@@ -70,7 +62,7 @@ pub struct Shared {
     orders: Mutex<Queue<Vec<(Token, Order)>>>,
     order: Condvar,
     /// The pipe holds a byte if and only if there is something here.
-    finished: Mutex<Vec<Finished>>,
+    finished: Mutex<Vec<Completion>>,
     waker: PipeWriter,
 }
 
@@ -149,7 +141,7 @@ impl Shared {
     }
 
     /// Tells the worker's thread; nothing is left in `finished`.
-    pub fn finish(&self, finished: &mut Vec<Finished>) {
+    pub fn finish(&self, finished: &mut Vec<Completion>) {
         if finished.is_empty() {
             return;
         }
@@ -162,31 +154,26 @@ impl Shared {
     }
 
     /// Takes all that is finished, into an empty vector. True if the byte in the pipe is to go.
-    pub fn take(&self, into: &mut Vec<Finished>) -> bool {
+    pub fn take(&self, into: &mut Vec<Completion>) -> bool {
         std::mem::swap(&mut *lock(&self.finished), into);
         !into.is_empty()
     }
 
-    fn perform(&self, Job { token, task }: Job) -> Finished {
+    fn perform(&self, Job { token, task }: Job) -> Completion {
         let component = &self.component;
-        let (result, spent) = match task {
+        let result = match task {
             Task::Read { mut buffer, length, at } => {
                 let result = component.read(&mut buffer[..length], at);
-                return Finished {
-                    token,
-                    result: result
-                        .map(|()| Some(Data::from(buffer).slice(0..length)))
-                        .map_err(Errno::from),
-                    spent: None,
-                };
+                let result = result.map(|()| Some(Data::from(buffer).slice(0..length)));
+                return Completion { token, result: result.map_err(Errno::from) };
             }
-            Task::Write { data, at } => (component.write(&data, at), Some(data)),
-            Task::Zero { at, length } => (component.zero(at, length), None),
-            Task::Discard { at, length } => (component.discard(at, length), None),
+            Task::Write { data, at } => component.write(&data, at),
+            Task::Zero { at, length } => component.zero(at, length),
+            Task::Discard { at, length } => component.discard(at, length),
         };
         // A failed one may have changed something too.
         self.changed();
-        Finished { token, result: result.map(|()| None).map_err(Errno::from), spent }
+        Completion { token, result: result.map(|()| None).map_err(Errno::from) }
     }
 }
 

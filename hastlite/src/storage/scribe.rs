@@ -5,8 +5,9 @@
 //! whoever asks first: of two that asked at the same time one would hear that all is well. From then
 //! on no flush succeeds; what has been lost nobody can tell.
 
+use super::Completion;
 use super::book::Book;
-use super::pool::{Finished, Shared};
+use super::pool::Shared;
 use crate::Data;
 use crate::engine::Metadata;
 use crate::layout::{BLOCK, Layout};
@@ -57,17 +58,17 @@ impl Scribe {
                     Order::Meta(meta) => self.write_meta(shared, &meta),
                 };
                 let result = result.map(|()| None);
-                finished.push(Finished { token, result, spent: None });
+                finished.push(Completion { token, result });
                 shared.finish(&mut finished);
             }
             if !flushes.is_empty() {
                 // One for all: each covers what was done before it was asked for.
                 let result = self.flush(shared);
-                finished.extend(flushes.drain(..).map(|token| Finished {
-                    token,
-                    result: result.map(|()| None),
-                    spent: None,
-                }));
+                finished.extend(
+                    flushes
+                        .drain(..)
+                        .map(|token| Completion { token, result: result.map(|()| None) }),
+                );
                 shared.finish(&mut finished);
             }
         }

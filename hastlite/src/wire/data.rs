@@ -145,18 +145,19 @@ impl<'a> Attributes<'a> {
     }
 
     /// Makes of `data` what the sender had, of which there may be `limit` bytes.
-    pub(super) fn unpack(&self, data: Vec<u8>, limit: u64) -> Result<Vec<u8>, WireError> {
+    pub(super) fn unpack(&self, data: Data, limit: u64) -> Result<Data, WireError> {
         self.verify(&data)?;
         let plain = match self.compression {
             None => data,
-            Some(b"hole") => match *data.as_slice() {
-                [a, b, c, d] => vec![0; length([a, b, c, d], limit)?],
+            Some(b"hole") => match *data {
+                [a, b, c, d] => Data::from(vec![0; length([a, b, c, d], limit)?]),
                 _ => return Err(WireError::PackedLength(data.len())),
             },
             Some(b"lzf") => match data.split_first_chunk::<LENGTH>() {
                 Some((announced, stream)) if !stream.is_empty() => {
                     let length = length(*announced, limit)?;
-                    lzf_rust::decompress_into_vec(stream, length).map_err(|_| WireError::Lzf)?
+                    let plain = lzf_rust::decompress_into_vec(stream, length);
+                    plain.map(Data::from).map_err(|_| WireError::Lzf)?
                 }
                 _ => return Err(WireError::PackedLength(data.len())),
             },

@@ -255,7 +255,7 @@ impl SecondReply {
         }
         let attributes = Attributes::of(nv)?;
         let map = match packet.data {
-            Some(data) => Some(attributes.unpack(data, mapsize)?),
+            Some(data) => Some(attributes.unpack(data, mapsize)?.to_vec()),
             None => None,
         };
         // FreeBSD takes less and has old memory for the rest (B9).

@@ -8,7 +8,7 @@
 use super::WireError;
 use super::data::Codec;
 use super::hello::VERSION;
-use crate::Data;
+use crate::data::{self, Data};
 use crate::nv::{self, Nv};
 
 #[cfg(test)]
@@ -20,9 +20,6 @@ pub const HEADER: usize = 5;
 /// The longest head that is taken.
 const LONGEST_HEAD: usize = HEADER + nv::MAX;
 
-/// How many of the buffers that were given back are kept.
-const SPARE: usize = 8;
-
 /// A packet that is whole.
 #[derive(Debug)]
 pub struct Packet<'a> {
@@ -31,7 +28,7 @@ pub struct Packet<'a> {
     /// What it says.
     pub nv: Nv<'a>,
     /// What follows, as it came: see [`super::data`]. `None` if nothing does.
-    pub data: Option<Vec<u8>>,
+    pub data: Option<Data>,
 }
 
 /// A packet whose head has come.
@@ -57,10 +54,10 @@ pub struct Decoder {
     /// At `start`, if its data is still coming. Then the buffer holds nothing behind the head
     /// until all of the data has come.
     head: Option<Head>,
+    /// At least as long as the data.
     data: Vec<u8>,
-    /// How much of `data` has come.
+    /// How much of it has come.
     come: usize,
-    spare: Vec<Vec<u8>>,
 }
 
 impl Decoder {
@@ -76,7 +73,6 @@ impl Decoder {
             head: None,
             data: Vec::new(),
             come: 0,
-            spare: Vec::new(),
         }
     }
 
@@ -97,12 +93,13 @@ impl Decoder {
         if self.end == self.buffer.len() && self.end < LONGEST_HEAD && self.head.is_none() {
             self.buffer.resize((self.end * 2).min(LONGEST_HEAD), 0);
         }
-        [self.data.get_mut(self.come..).unwrap_or_default(), &mut self.buffer[self.end..]]
+        let size = self.size();
+        [self.data.get_mut(self.come..size).unwrap_or_default(), &mut self.buffer[self.end..]]
     }
 
     /// `bytes` of what [`Decoder::spaces`] gave now hold the stream's next bytes.
     pub fn filled(&mut self, bytes: usize) {
-        let direct = bytes.min(self.data.len() - self.come);
+        let direct = bytes.min(self.size() - self.come);
         self.come += direct;
         self.end = (self.end + bytes - direct).min(self.buffer.len());
     }
@@ -133,14 +130,6 @@ impl Decoder {
         self.start != self.end
     }
 
-    /// Gives back a buffer that a packet's data was in. Large ones are used again, which saves
-    /// clearing them.
-    pub fn recycle(&mut self, data: Vec<u8>) {
-        if self.spare.len() < SPARE && data.len() >= self.buffer.len() / 2 {
-            self.spare.push(data);
-        }
-    }
-
     /// The next packet, if all of it has come.
     ///
     /// # Errors
@@ -158,15 +147,16 @@ impl Decoder {
         let data = if head.size == 0 {
             None
         } else if self.head.is_some() {
-            if self.come < self.data.len() {
+            if self.come < head.size {
                 return Ok(None);
             }
             self.come = 0;
-            Some(std::mem::take(&mut self.data))
+            Some(Data::from(std::mem::take(&mut self.data)).slice(0..head.size))
         } else if let Some(data) = self.buffer[..self.end].get(list.end..list.end + head.size) {
-            let data = data.to_vec();
+            let mut copy = data::buffer(head.size);
+            copy[..head.size].copy_from_slice(data);
             self.start += head.size;
-            Some(data)
+            Some(Data::from(copy).slice(0..head.size))
         } else {
             self.begin_data(head, list.end);
             return Ok(None);
@@ -200,16 +190,14 @@ impl Decoder {
         Ok(Some(Head { version, list, size: size as usize }))
     }
 
+    /// Bytes of data that are being read into their own place.
+    fn size(&self) -> usize {
+        self.head.map_or(0, |head| head.size)
+    }
+
     /// Makes a place for data of which a part is still to come.
     fn begin_data(&mut self, head: Head, data_at: usize) {
-        self.data = match self.spare.iter().rposition(|spare| spare.len() >= head.size) {
-            Some(at) => {
-                let mut spare = self.spare.swap_remove(at);
-                spare.truncate(head.size);
-                spare
-            }
-            None => vec![0; head.size],
-        };
+        self.data = data::buffer(head.size);
         let come = &self.buffer[data_at..self.end];
         self.data[..come.len()].copy_from_slice(come);
         self.come = come.len();

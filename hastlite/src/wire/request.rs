@@ -213,7 +213,7 @@ impl Request {
             offset: offset.unwrap_or(0),
             length,
             memsync: memsync && cmd == Cmd::Write,
-            data: data.map(Data::from),
+            data,
             state,
         })
     }
@@ -274,7 +274,7 @@ impl Reply {
             }
         }
         let data = match packet.data {
-            Some(data) => Some(Data::from(attributes.unpack(data, limit.into())?)),
+            Some(data) => Some(attributes.unpack(data, limit.into())?),
             None => None,
         };
         Ok(Reply {

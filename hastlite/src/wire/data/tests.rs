@@ -19,7 +19,9 @@ fn pack(codec: Codec, data: &[u8]) -> (Vec<u8>, Vec<u8>) {
 }
 
 fn unpack(list: &[u8], data: &[u8], limit: u64) -> Result<Vec<u8>, WireError> {
-    Attributes::of(Nv::decode(list)?)?.unpack(data.to_vec(), limit)
+    Attributes::of(Nv::decode(list)?)?
+        .unpack(Data::from(data.to_vec()), limit)
+        .map(|plain| plain.to_vec())
 }
 
 /// Lines that LZF makes short.

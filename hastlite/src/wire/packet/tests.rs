@@ -30,7 +30,7 @@ fn take(decoder: &mut Decoder) -> Result<Option<Said>, WireError> {
         for entry in packet.nv.entries() {
             nv::put(&mut list, entry.name, &entry.value()).unwrap();
         }
-        (packet.version, list, packet.data)
+        (packet.version, list, packet.data.map(|data| data.to_vec()))
     }))
 }
 
@@ -108,7 +108,7 @@ fn h10_no_more_is_held_than_is_taken() {
     for piece in wire.chunks(1000) {
         assert!(said(&mut decoder, &[piece]).unwrap().len() <= 1);
         assert!(decoder.buffer.len() <= LONGEST_HEAD);
-        assert!(decoder.data.len() <= 3000);
+        assert!(decoder.data.len() <= 4096);
     }
     assert!(!decoder.is_within());
 
@@ -187,20 +187,11 @@ fn large_data_goes_to_its_own_place_and_what_follows_to_the_buffer() {
     let next = packet(2, 0, b"");
     behind[..next.len()].copy_from_slice(&next);
     decoder.filled(direct + next.len());
-    let (_, _, taken) = take(&mut decoder).unwrap().unwrap();
-    let taken = taken.unwrap();
-    assert_eq!(taken, data);
+    let taken = decoder.next().unwrap().unwrap().data.unwrap();
+    assert_eq!(taken[..], data[..]);
     assert_eq!(taken.as_ptr_range().end, place.wrapping_add(direct), "it was not copied");
     assert_eq!(take(&mut decoder).unwrap().unwrap().2, None);
     assert!(!decoder.is_within());
-
-    // A buffer that was given back is used again, for data that is not longer.
-    decoder.recycle(taken);
-    let shorter = packet(2, 0, &data[..50_000]);
-    let said = said(&mut decoder, &[&shorter]).unwrap();
-    let again = said[0].2.as_ref().unwrap();
-    assert_eq!((again.len(), again.capacity() >= 100_000), (50_000, true));
-    assert!(again.iter().all(|byte| *byte == 5));
 }
 
 #[test]
