@@ -130,6 +130,16 @@ fn export_at(path: &Path) -> io::Result<OwnedFd> {
     Ok(listener.into())
 }
 
+/// Nobody listens there any more: clients are to see that by the name.
+pub fn unexport(export: &Export) {
+    if let Export::Unix(path) = export
+        && fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket())
+        && let Err(error) = fs::remove_file(path)
+    {
+        log::warn!("remove {}: {error}", path.display());
+    }
+}
+
 /// Tells a connection that it is not wanted, and why, and closes it. The few bytes fit into any
 /// socket that nothing was sent on yet. Never with `wait`, even if this node may be secondary
 /// shortly: FreeBSD's primary would connect, and forget to synchronise (A2). Ours tries again soon

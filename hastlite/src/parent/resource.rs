@@ -218,6 +218,9 @@ impl Managed {
 
     fn begin(&mut self, now: Instant, news: &mut Vec<News>) {
         self.before = std::mem::replace(&mut self.role, self.wanted);
+        if self.before == Role::Primary && self.role != Role::Primary {
+            dial::unexport(&self.config.export);
+        }
         self.state = State::Idle;
         if self.role == Role::Init {
             self.deaths = 0;
@@ -384,6 +387,9 @@ impl Managed {
 
     /// The last worker and its channel, for the ordered end.
     pub fn into_parts(self) -> Option<(Channel<ToWorker, FromWorker>, Child)> {
+        if self.role == Role::Primary {
+            dial::unexport(&self.config.export);
+        }
         match self.state {
             State::Starting { worker, .. }
             | State::Stopping { worker, .. }

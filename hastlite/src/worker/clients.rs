@@ -7,7 +7,7 @@ use crate::wire::errno::Errno as Failure;
 use crate::{Data, engine::Now};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
-use nix::sys::socket::{SockFlag, accept4};
+use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -204,7 +204,10 @@ fn accept(listener: &OwnedFd) -> Result<UnixStream, Errno> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let fd = accept4(listener.as_raw_fd(), flags)?;
     // SAFETY: accept4 has just made it, and nobody else knows of it.
-    Ok(UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+    let stream = UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    // A reply does not wait for the next one; what is not of TCP never does.
+    let _ = setsockopt(&stream, sockopt::TcpNoDelay, &true);
+    Ok(stream)
 }
 
 impl Client {

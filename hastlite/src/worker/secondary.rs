@@ -9,11 +9,11 @@ use crate::msg::{FromWorker, TCP, ToWorker};
 use crate::storage::{Completion, Storage};
 use crate::wire::data::Codec;
 use crate::wire::hello::Handshake;
-use crate::wire::request::{Request, RequestError};
+use crate::wire::request::{Cmd, Request, RequestError};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use proto::unix::Error as ChannelError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 use supervise::logger;
@@ -23,6 +23,13 @@ const LIMIT: u32 = 1 << 20;
 
 /// The most connections that have not become a link.
 const MOST: usize = 8;
+
+/// While requests under way, or replies that are not taken, hold so many bytes, no more requests are
+/// read: the primary has to wait.
+const FULL: usize = 64 << 20;
+
+/// What a request holds besides its data, about.
+const WEIGHT: usize = 512;
 
 /// Milliseconds after which log lines that syslogd did not take are tried again.
 const LOG_AGAIN: Now = 100;
@@ -45,6 +52,8 @@ pub(super) fn serve(parent: &Parent, handed: Handed) -> Result<(), Refusal> {
         connections: BTreeMap::new(),
         next: 0,
         link: None,
+        under_way: HashMap::new(),
+        weight: 0,
         version: 1,
         codec: codec(&start.settings),
         resource: start.resource,
@@ -67,6 +76,10 @@ struct Shell<'a> {
     next: u64,
     /// C1 and C2, once there is a link.
     link: Option<(u64, u64)>,
+    /// The link's requests that have no final reply yet, and what each of them holds.
+    under_way: HashMap<u64, usize>,
+    /// All of that.
+    weight: usize,
     /// What the packets say.
     version: u8,
     codec: Codec,
@@ -144,7 +157,12 @@ impl Shell<'_> {
             PollFd::new(self.parent.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.storage.as_fd(), PollFlags::POLLIN),
         ];
-        fds.extend(self.connections.values().map(|c| PollFd::new(c.as_fd(), c.events())));
+        let full = self.link.filter(|(_, c2)| self.is_full(*c2)).map(|(c1, _)| c1);
+        fds.extend(self.connections.iter().map(|(name, connection)| {
+            let mut events = connection.events();
+            events.set(PollFlags::POLLIN, full != Some(*name));
+            PollFd::new(connection.as_fd(), events)
+        }));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(format!("poll: {error}")),
@@ -154,6 +172,11 @@ impl Shell<'_> {
         let (parent, storage) = (next(), next());
         let connections = self.connections.keys().copied().filter(|_| next()).collect();
         Ok(Ready { parent, storage, connections })
+    }
+
+    fn is_full(&self, c2: u64) -> bool {
+        let unsent = self.connections.get(&c2).map_or(0, |connection| connection.out.len());
+        self.weight >= FULL || unsent >= FULL
     }
 
     fn tell(&mut self, input: SecondaryInput) {
@@ -183,6 +206,9 @@ impl Shell<'_> {
             SecondaryAction::Io(token, io) => self.ios.push((token, io)),
             SecondaryAction::Reply(reply) => {
                 let (codec, version) = (self.codec, self.version);
+                if !reply.received || reply.error.is_some() {
+                    self.weight -= self.under_way.remove(&reply.seq).unwrap_or(0);
+                }
                 if let Some((_, c2)) = self.link {
                     self.push(c2, |out| reply.encode(&codec, version, out));
                 }
@@ -194,7 +220,11 @@ impl Shell<'_> {
                 let (codec, version) = (self.codec, self.version);
                 self.push(name, |out| message.encode(&codec, version, out).map(|()| None));
             }
-            SecondaryAction::Link(c1, c2) => self.link = Some((c1, c2)),
+            SecondaryAction::Link(c1, c2) => {
+                self.link = Some((c1, c2));
+                self.under_way.clear();
+                self.weight = 0;
+            }
             SecondaryAction::Close(name) => self.close(name),
             SecondaryAction::Tell(happening) => {
                 super::note(&self.resource, &happening);
@@ -246,14 +276,23 @@ impl Shell<'_> {
     /// Takes in what a connection has brought.
     fn hear(&mut self, name: u64) {
         let now = self.clock.now();
-        let Shell { connections, engine, actions, failed, link, .. } = self;
+        let Shell { connections, engine, actions, failed, link, under_way, weight, .. } = self;
         let Some(connection) = connections.get_mut(&name) else { return };
         let mut heard = connection.read();
         let is_c1 = link.is_some_and(|(c1, _)| c1 == name);
         while heard.is_ok() {
             let next = connection.next(|packet| match is_c1 {
                 true => match Request::decode(packet, LIMIT) {
-                    Ok(request) => Ok(SecondaryInput::Request(request)),
+                    Ok(request) => {
+                        // Nobody answers a keepalive.
+                        if request.cmd != Cmd::Keepalive {
+                            let data = usize::try_from(request.length).unwrap_or(FULL).min(FULL);
+                            *weight += data + WEIGHT;
+                            // A second one of the same number is the engine's to judge.
+                            *weight -= under_way.insert(request.seq, data + WEIGHT).unwrap_or(0);
+                        }
+                        Ok(SecondaryInput::Request(request))
+                    }
                     Err(RequestError::Invalid { seq, memsync, why }) => {
                         Ok(SecondaryInput::Invalid { seq, memsync, why })
                     }
