@@ -1,5 +1,6 @@
-//! What waits to be sent on a connection to the other node: heads of packets in one buffer, and
-//! data by reference. Sent in large batches, however little of it the socket takes.
+//! What waits to be sent on a connection, to the other node or to a client: heads of messages one
+//! behind the other in a buffer, and data by reference. Sent in large batches, however little of it
+//! the socket takes.
 
 use crate::Data;
 use std::collections::VecDeque;
@@ -28,6 +29,8 @@ pub struct Outbox {
     sent_data: usize,
     /// Bytes in the queue.
     length: usize,
+    /// Bytes that have been in the queue since the beginning.
+    total: u64,
 }
 
 impl Outbox {
@@ -39,6 +42,16 @@ impl Outbox {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.length == 0
+    }
+
+    /// Bytes that have been in the queue since the beginning: where what is pushed next begins.
+    pub fn end(&self) -> u64 {
+        self.total
+    }
+
+    /// How many of them have been sent.
+    pub fn reached(&self) -> u64 {
+        self.total - self.length as u64
     }
 
     /// Appends what `write` appends, and the data that it returns behind it.
@@ -58,8 +71,10 @@ impl Outbox {
             _ => self.pieces.push_back(Piece::Head(length)),
         }
         self.length += length;
+        self.total += length as u64;
         if let Some(data) = data.filter(|data| !data.is_empty()) {
             self.length += data.len();
+            self.total += data.len() as u64;
             self.pieces.push_back(Piece::Data(data));
         }
         Ok(())
@@ -85,7 +100,8 @@ impl Outbox {
         Ok(before - self.length)
     }
 
-    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    /// Fills `slices` from the front with what is to be sent next, and says how many it has used.
+    pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut used = 0;
         let mut head = self.sent_heads;
         let mut skip = self.sent_data;
@@ -103,7 +119,8 @@ impl Outbox {
         used
     }
 
-    fn sent(&mut self, bytes: usize) {
+    /// `bytes` of it have been sent.
+    pub fn sent(&mut self, bytes: usize) {
         let mut left = bytes.min(self.length);
         self.length -= left;
         while left > 0 {

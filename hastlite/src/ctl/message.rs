@@ -14,7 +14,9 @@ pub(super) mod tests;
 use crate::config;
 use crate::engine::role::Refusal;
 use crate::engine::{Metadata, Replication, Role, Status};
-use crate::msg::encoding::{cut, put_status, role, role_number, status};
+use crate::msg::encoding::{
+    codec, cut, put_codec, put_replication, put_status, replication, role, role_number, status,
+};
 use crate::wire::data::{Checksum, Compression};
 use proto::unix::{Error, Message, Reader, Writer, no_fd};
 use std::os::fd::OwnedFd;
@@ -326,21 +328,8 @@ fn put_resource(resource: &Resource, out: &mut Writer<'_>) {
     out.str(&resource.name).u8(role_number(resource.role)).str(&resource.provname);
     out.str(&resource.uri).str(&resource.local).str(&resource.remote);
     out.bool(resource.source.is_some()).str(resource.source.as_deref().unwrap_or(""));
-    out.u8(match resource.replication {
-        Replication::Fullsync => 0,
-        Replication::Memsync => 1,
-        Replication::Async => 2,
-    });
-    out.u8(match resource.checksum {
-        Checksum::None => 0,
-        Checksum::Crc32 => 1,
-        Checksum::Sha256 => 2,
-    });
-    out.u8(match resource.compression {
-        Compression::None => 0,
-        Compression::Hole => 1,
-        Compression::Lzf => 2,
-    });
+    put_replication(resource.replication, out);
+    put_codec(resource.checksum, resource.compression, out);
     out.bool(resource.volume.is_some());
     if let Some(volume) = &resource.volume {
         put_volume(volume, out);
@@ -389,24 +378,8 @@ fn resource(input: &mut Reader<'_>) -> Result<Resource, Error> {
     let (provname, uri) = (owned(input)?, owned(input)?);
     let (local, remote) = (owned(input)?, owned(input)?);
     let (has_source, source) = (input.bool()?, owned(input)?);
-    let replication = match input.u8()? {
-        0 => Replication::Fullsync,
-        1 => Replication::Memsync,
-        2 => Replication::Async,
-        _ => return Err(Error::Malformed("a replication")),
-    };
-    let checksum = match input.u8()? {
-        0 => Checksum::None,
-        1 => Checksum::Crc32,
-        2 => Checksum::Sha256,
-        _ => return Err(Error::Malformed("a checksum")),
-    };
-    let compression = match input.u8()? {
-        0 => Compression::None,
-        1 => Compression::Hole,
-        2 => Compression::Lzf,
-        _ => return Err(Error::Malformed("a compression")),
-    };
+    let replication = replication(input)?;
+    let (checksum, compression) = codec(input)?;
     let volume = if input.bool()? { Some(volume(input)?) } else { None };
     let mut worker = None;
     if input.bool()? {

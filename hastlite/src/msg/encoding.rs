@@ -247,12 +247,42 @@ impl Message for FromWorker {
 
 fn put_settings(settings: &WorkerSettings, out: &mut Writer<'_>) {
     let WorkerSettings { engine, checksum, compression, metaflush, moved } = settings;
-    out.u8(match engine.replication {
+    put_replication(engine.replication, out);
+    out.u64(engine.timeout).bool(engine.has_remote).u32(engine.max_request);
+    put_codec(*checksum, *compression, out);
+    out.bool(*metaflush).bool(*moved);
+}
+
+fn settings(input: &mut Reader<'_>) -> Result<WorkerSettings, Error> {
+    let engine = Settings {
+        replication: replication(input)?,
+        timeout: input.u64()?,
+        has_remote: input.bool()?,
+        max_request: input.u32()?,
+    };
+    let (checksum, compression) = codec(input)?;
+    let (metaflush, moved) = (input.bool()?, input.bool()?);
+    Ok(WorkerSettings { engine, checksum, compression, metaflush, moved })
+}
+
+pub(crate) fn put_replication(replication: Replication, out: &mut Writer<'_>) {
+    out.u8(match replication {
         Replication::Fullsync => 0,
         Replication::Memsync => 1,
         Replication::Async => 2,
     });
-    out.u64(engine.timeout).bool(engine.has_remote).u32(engine.max_request);
+}
+
+pub(crate) fn replication(input: &mut Reader<'_>) -> Result<Replication, Error> {
+    match input.u8()? {
+        0 => Ok(Replication::Fullsync),
+        1 => Ok(Replication::Memsync),
+        2 => Ok(Replication::Async),
+        _ => Err(Error::Malformed("a replication mode")),
+    }
+}
+
+pub(crate) fn put_codec(checksum: Checksum, compression: Compression, out: &mut Writer<'_>) {
     out.u8(match checksum {
         Checksum::None => 0,
         Checksum::Crc32 => 1,
@@ -263,22 +293,9 @@ fn put_settings(settings: &WorkerSettings, out: &mut Writer<'_>) {
         Compression::Hole => 1,
         Compression::Lzf => 2,
     });
-    out.bool(*metaflush).bool(*moved);
 }
 
-fn settings(input: &mut Reader<'_>) -> Result<WorkerSettings, Error> {
-    let replication = match input.u8()? {
-        0 => Replication::Fullsync,
-        1 => Replication::Memsync,
-        2 => Replication::Async,
-        _ => return Err(Error::Malformed("a replication mode")),
-    };
-    let engine = Settings {
-        replication,
-        timeout: input.u64()?,
-        has_remote: input.bool()?,
-        max_request: input.u32()?,
-    };
+pub(crate) fn codec(input: &mut Reader<'_>) -> Result<(Checksum, Compression), Error> {
     let checksum = match input.u8()? {
         0 => Checksum::None,
         1 => Checksum::Crc32,
@@ -291,8 +308,7 @@ fn settings(input: &mut Reader<'_>) -> Result<WorkerSettings, Error> {
         2 => Compression::Lzf,
         _ => return Err(Error::Malformed("a compression")),
     };
-    let (metaflush, moved) = (input.bool()?, input.bool()?);
-    Ok(WorkerSettings { engine, checksum, compression, metaflush, moved })
+    Ok((checksum, compression))
 }
 
 pub(crate) fn put_status(status: &Status, out: &mut Writer<'_>) {

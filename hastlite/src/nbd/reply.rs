@@ -1,19 +1,17 @@
-//! What waits to be sent to a client: short pieces one behind the other in a buffer, and data by
-//! reference. Sent in large batches with `writev`, however little of it the socket takes.
+//! The replies to a client, as they wait to be sent.
 //!
-//! It also remembers where each reply ends, so that a request counts as in flight until its reply
+//! It is remembered where each of them ends, so that a request counts as in flight until its reply
 //! has left: a client that does not read is not allowed to ask on.
 
 use super::protocol::{
     CHUNK_MAGIC, OPTION_REPLY_MAGIC, SIMPLE_REPLY_MAGIC, chunk, error, error_number,
 };
 use crate::Data;
+use crate::outbox::Outbox;
 use crate::wire::errno::Errno;
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io::IoSlice;
-
-/// When so many bytes at the front of the buffer have been sent, it is moved up.
-const COMPACT: usize = 64 << 10;
 
 /// An error as the client is told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,93 +34,32 @@ impl From<Errno> for Refusal {
     }
 }
 
-enum Piece {
-    /// So many bytes of `heads`.
-    Head(usize),
-    Data(Data),
-}
-
 /// The queue.
 #[derive(Default)]
 pub struct Output {
-    /// From `sent_heads` on: what the pieces of that kind hold.
-    heads: Vec<u8>,
-    sent_heads: usize,
-    pieces: VecDeque<Piece>,
-    /// Bytes of the first piece that have been sent, if it is data.
-    sent_data: usize,
-    /// Bytes in the queue.
-    length: usize,
-    /// Bytes that have been sent or are in the queue, since the beginning.
-    total: u64,
-    /// Where replies end, and the bytes of data in each.
+    out: Outbox,
+    /// Where replies end, counted in bytes since the beginning, and the bytes of data in each.
     ends: VecDeque<(u64, u64)>,
 }
 
 impl Output {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
-        self.length
+        self.out.len()
     }
 
     /// Fills `slices` from the front with what is to be sent next, and says how many it has used.
     pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut used = 0;
-        let mut head = self.sent_heads;
-        let mut skip = self.sent_data;
-        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-            *slice = IoSlice::new(match piece {
-                Piece::Head(length) => {
-                    let at = head;
-                    head += length;
-                    self.heads.get(at..head).unwrap_or_default()
-                }
-                Piece::Data(data) => data.get(std::mem::take(&mut skip)..).unwrap_or_default(),
-            });
-            used += 1;
-        }
-        used
+        self.out.gather(slices)
     }
 
     /// `bytes` of it have been sent. Tells of how many requests, with how much data, the replies
     /// have left with them.
     pub fn sent(&mut self, bytes: usize) -> (usize, u64) {
-        let mut left = bytes.min(self.length);
-        self.length -= left;
-        while left > 0 {
-            match self.pieces.front_mut() {
-                Some(Piece::Head(length)) => {
-                    let now = left.min(*length);
-                    *length -= now;
-                    left -= now;
-                    self.sent_heads += now;
-                    if *length == 0 {
-                        self.pieces.pop_front();
-                    }
-                }
-                Some(Piece::Data(data)) => {
-                    let now = left.min(data.len() - self.sent_data);
-                    self.sent_data += now;
-                    left -= now;
-                    if self.sent_data == data.len() {
-                        self.sent_data = 0;
-                        self.pieces.pop_front();
-                    }
-                }
-                None => break,
-            }
-        }
-        if self.sent_heads == self.heads.len() {
-            self.heads.clear();
-            self.sent_heads = 0;
-        } else if self.sent_heads >= COMPACT {
-            self.heads.drain(..self.sent_heads);
-            self.sent_heads = 0;
-        }
-        let reached = self.total - self.length as u64;
+        self.out.sent(bytes);
         let (mut requests, mut data) = (0, 0);
         while let Some((end, bytes)) = self.ends.front()
-            && *end <= reached
+            && *end <= self.out.reached()
         {
             requests += 1;
             data += bytes;
@@ -133,32 +70,19 @@ impl Output {
 
     /// Appends what `write` writes.
     pub fn head(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let before = self.heads.len();
-        write(&mut self.heads);
-        let length = self.heads.len() - before;
-        if length == 0 {
-            return;
-        }
-        match self.pieces.back_mut() {
-            Some(Piece::Head(last)) => *last += length,
-            _ => self.pieces.push_back(Piece::Head(length)),
-        }
-        self.length += length;
-        self.total += length as u64;
+        self.push(write, None);
     }
 
-    fn data(&mut self, data: Data) {
-        if data.is_empty() {
-            return;
-        }
-        self.length += data.len();
-        self.total += data.len() as u64;
-        self.pieces.push_back(Piece::Data(data));
+    fn push(&mut self, write: impl FnOnce(&mut Vec<u8>), data: Option<Data>) {
+        let Ok(()) = self.out.push(|out| {
+            write(out);
+            Ok::<_, Infallible>(data)
+        });
     }
 
     /// The reply to a request ends here.
     fn end(&mut self, data: u64) {
-        self.ends.push_back((self.total, data));
+        self.ends.push_back((self.out.end(), data));
     }
 
     /// One answer to an option.
@@ -209,7 +133,7 @@ impl Output {
             let offset = offset.to_be_bytes();
             self.chunk(chunk::DONE, chunk::OFFSET_DATA, cookie, 8 + length, &[&offset]);
         }
-        self.data(data);
+        self.push(|_| {}, Some(data));
         self.end(length as u64);
     }
 
@@ -279,7 +203,7 @@ mod tests {
             }
             assert_eq!(sent, whole, "in steps of {step}");
             assert_eq!(replies, (6, 705));
-            assert!(output.pieces.is_empty() && output.ends.is_empty() && output.heads.is_empty());
+            assert!(output.out.is_empty() && output.ends.is_empty());
         }
     }
 
