@@ -8,6 +8,7 @@
 //! - [`link`]: the handshake, and what the end of a link does to all that was on it.
 //! - [`remote`]: requests on the link: cut into parts, limited in number and in time.
 //! - [`resync`]: copying what differs, in both directions.
+//! - [`wait`]: no lock is waited for longer than a client may have to.
 //! - [`disk`]: the map and the metadata, one write of each at a time, and who waits for them.
 //!
 //! Two things are never done: a change that may be on one node only is not answered before its
@@ -23,6 +24,7 @@ mod remote;
 mod resync;
 mod slab;
 mod stop;
+mod wait;
 
 use super::activemap::ActiveMap;
 use super::ranges::{Owner, Ranges};
@@ -57,6 +59,7 @@ pub struct Primary {
     disk: disk::Disk,
     parked: BTreeMap<(Now, u64), Parked>,
     parkings: u64,
+    waits: wait::Waits,
     /// That we have gone on alone since both nodes had the same is on disk.
     alone: Mark,
     /// The local component is not used any more, and that is on disk.
@@ -150,6 +153,7 @@ impl Primary {
             disk: disk::Disk::default(),
             parked: BTreeMap::new(),
             parkings: 0,
+            waits: wait::Waits::default(),
             alone: Mark::Unset,
             detached: None,
             stop: stop::Stop::default(),
@@ -191,6 +195,7 @@ impl Primary {
             self.link_time(),
             self.remote_time(),
             self.parked.first_key_value().map(|((at, _), _)| *at),
+            self.wait_time(),
             self.flush_time(),
             self.resync_time(),
             self.disk_time(),
@@ -268,6 +273,7 @@ impl Primary {
         self.remote_tick();
         self.link_tick();
         self.parked_tick();
+        self.wait_tick();
         self.flush_tick();
     }
 

@@ -1,7 +1,8 @@
 //! Schedules from fresh seeds, and schedules that fail with the reference's rules.
 //!
 //! `HASTLITE_SIM_COUNT` says how many (0: until one fails), `HASTLITE_SIM_SEED` names one to be run
-//! again, with all that happens in it told on standard error.
+//! again, with all that happens in it told on standard error. `HASTLITE_SIM_THREADS` says how many
+//! run at a time (unset: as many as there are processors).
 
 use super::reference::Reference;
 use super::*;
@@ -69,7 +70,8 @@ fn schedules_from_fresh_seeds() {
             }
         }
     };
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let all = || std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let threads = number("HASTLITE_SIM_THREADS").unwrap_or_else(all).max(1);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(work);

@@ -6,6 +6,7 @@
 
 use super::flush::Flushed;
 use super::remote::Owner;
+use super::wait::Wait;
 use super::{About, Key, Mark, Parked, Primary, Waiter};
 use crate::Data;
 use crate::engine::ranges;
@@ -29,6 +30,8 @@ pub struct Change {
     data: Option<Data>,
     since: Now,
     lock: ranges::Key,
+    /// For its lock.
+    pub waits: Option<Wait>,
     extents: Range<usize>,
     mode: Replication,
     here: Here,
@@ -92,6 +95,7 @@ impl Primary {
             data,
             since: self.now,
             lock: ranges::Key::default(),
+            waits: None,
             extents,
             mode: self.settings.replication,
             here: Here::Idle,
@@ -105,8 +109,9 @@ impl Primary {
             released: false,
         });
         let (lock, held) = self.ranges.lock(key, offset, length);
+        let waits = (!held).then(|| self.wait_begins(key, self.now));
         if let Some(change) = self.changes.get_mut(key) {
-            change.lock = lock;
+            (change.lock, change.waits) = (lock, waits);
         }
         if held {
             self.change_locked(key);
@@ -114,8 +119,10 @@ impl Primary {
     }
 
     pub(super) fn change_locked(&mut self, key: Key) {
-        let Some(change) = self.changes.get(key) else { return };
-        match self.map.begin_write(change.extents.clone(), self.now) {
+        let Some(change) = self.changes.get_mut(key) else { return };
+        let (extents, waits) = (change.extents.clone(), change.waits.take());
+        self.wait_ends(waits);
+        match self.map.begin_write(extents, self.now) {
             Some(update) => self.wait_for_map(update, key),
             None => self.change_goes(key),
         }
@@ -413,6 +420,14 @@ impl Primary {
         self.ranges.release(lock, &mut self.ready);
         if over {
             self.changes.remove(key);
+        }
+    }
+
+    /// It has waited in vain for its lock: of all it is going to do, nothing has begun.
+    pub(super) fn change_given_up(&mut self, key: Key, error: Errno) {
+        if let Some(change) = self.changes.remove(key) {
+            self.ranges.release(change.lock, &mut self.ready);
+            self.answer(change.tag, Err(error));
         }
     }
 

@@ -4,6 +4,7 @@
 //! A read is cut into segments, each from one node; nearly all are one segment.
 
 use super::remote::Owner;
+use super::wait::Wait;
 use super::{About, Key, Parked, Primary, SEGMENT};
 use crate::Data;
 use crate::engine::ranges;
@@ -35,8 +36,10 @@ pub struct Segment {
     /// Parts that the other node owes.
     left: u64,
     /// Why it could not be read here.
-    failed: Option<Errno>,
+    pub failed: Option<Errno>,
     lock: Option<ranges::Key>,
+    /// For its lock.
+    pub waits: Option<Wait>,
 }
 
 impl Primary {
@@ -70,9 +73,15 @@ impl Primary {
                     to = self.extent_end(to).min(end);
                 }
             }
-            let segment =
-                Segment { read, offset: at, length: to - at, left: 0, failed: None, lock: None };
-            let key = self.segments.add(segment);
+            let key = self.segments.add(Segment {
+                read,
+                offset: at,
+                length: to - at,
+                left: 0,
+                failed: None,
+                lock: None,
+                waits: None,
+            });
             if let Some(read) = self.reads.get_mut(read) {
                 read.left += 1;
             }
@@ -126,9 +135,11 @@ impl Primary {
         if self.needs_peer() {
             return self.segment_sent(key);
         }
+        let since = self.reads.get(segment.read).map_or(self.now, |read| read.since);
         let (lock, held) = self.ranges.lock(key | SEGMENT, offset, length);
+        let waits = (!held).then(|| self.wait_begins(key | SEGMENT, since));
         if let Some(segment) = self.segments.get_mut(key) {
-            segment.lock = Some(lock);
+            (segment.lock, segment.waits) = (Some(lock), waits);
         }
         if held {
             self.segment_locked(key);
@@ -136,6 +147,9 @@ impl Primary {
     }
 
     pub(super) fn segment_locked(&mut self, key: Key) {
+        let Some(segment) = self.segments.get_mut(key) else { return };
+        let waits = segment.waits.take();
+        self.wait_ends(waits);
         let Some(segment) = self.segments.get(key) else { return };
         let mut extents = self.map.range(segment.offset, segment.length);
         let stale = extents.any(|e| self.map.source(e) == Some(SyncSource::Primary));
@@ -157,6 +171,7 @@ impl Primary {
 
     fn segment_gone(&mut self, key: Key) -> Option<Segment> {
         let segment = self.segments.remove(key)?;
+        self.wait_ends(segment.waits);
         if let Some(lock) = segment.lock {
             self.ranges.release(lock, &mut self.ready);
         }

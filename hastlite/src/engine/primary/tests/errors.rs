@@ -261,3 +261,39 @@ fn a_map_that_cannot_be_written_fails_what_waits_for_it() {
     w.settle();
     assert!(w.good(b));
 }
+
+/// What was promised before the local component was given up waits for the link, however long. What
+/// overlaps it does not.
+#[test]
+fn nobody_waits_for_long_behind_a_promise_that_only_the_other_node_can_keep() {
+    let mut w = World::linked(Replication::Async);
+    let a = w.write(0, 1);
+    w.disk_all();
+    assert!(w.good(a));
+    w.broken = Some((writes, Errno::EIO));
+    let b = w.write(8, 2);
+    w.disk_all();
+    w.peer_one();
+    w.peer_one();
+    // The reply to the first never comes.
+    w.reply_one(1);
+    w.disk_all();
+    assert!(w.good(b) && w.engine.status().detached);
+    w.peer.away = true;
+    w.cut();
+    let c = w.ask(Op::Write, 0, 1024, true, 3);
+    w.pass(10_000);
+    let d = w.write(1, 4);
+    w.pass(9_999);
+    assert!(!w.answers.contains_key(&c));
+    w.pass(1);
+    assert!(w.failed(c) && !w.answers.contains_key(&d));
+    w.pass(10_000);
+    assert!(w.failed(d));
+    // The promise is kept all the same, and nothing else is done.
+    w.peer.disk = Disk::new();
+    w.peer.away = false;
+    w.pass(60_000);
+    assert!(w.connected && w.engine.status().requests == 0);
+    assert_eq!(w.peer.disk.now[..1024], [[1; 512], [0; 512]].concat());
+}
