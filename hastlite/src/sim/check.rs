@@ -206,6 +206,9 @@ impl Check {
             if self.diverged {
                 let (from, at, why) = (1 - node, self.clock, String::new());
                 self.fork = Some(Fork { from, sectors: theirs, at, why });
+            } else {
+                // Nobody relies on what was begun there, but it may be on the disk.
+                self.begun_since(fork.at, theirs);
             }
         }
         if held {
@@ -305,11 +308,16 @@ impl Check {
         let Some(fork) = self.fork.take() else { return Ok(()) };
         let here = std::mem::replace(&mut self.sectors, fork.sectors);
         self.settle(fork.from, disk[fork.from]);
-        for (sector, mut entries) in self.sectors.iter_mut().zip(here) {
-            entries.retain(|entry| entry.begun > fork.at);
+        self.begun_since(fork.at, here);
+        Ok(())
+    }
+
+    /// What was begun since `at` in another history is part of this one.
+    fn begun_since(&mut self, at: u64, history: Sectors) {
+        for (sector, mut entries) in self.sectors.iter_mut().zip(history) {
+            entries.retain(|entry| entry.begun > at);
             sector.append(&mut entries);
         }
-        Ok(())
     }
 
     /// The node that serves takes the other one's data, though nobody has acknowledged anything
