@@ -273,12 +273,15 @@ impl Primary {
             || needs_peer
             || change.mode == Replication::Fullsync
             || (change.mode == Replication::Async && self.remote.queued() > BACKLOG);
+        // What a node received that is not complete is no copy: that it is not, it may not have
+        // stored yet, and after a loss of power nothing there would tell.
+        let partial = || change.extents.clone().any(|e| self.map.to_peer().has(e));
         match (change.here, change.there) {
             (Here::Idle | Here::Going, _) | (_, There::Idle) => Outcome::Wait,
             (Here::Done, There::Done) => Outcome::Good,
             (Here::Done, There::Going) if strict => Outcome::Wait,
             (Here::Done, There::Going) => match change.mode {
-                Replication::Memsync if change.unreceived > 0 => Outcome::Wait,
+                Replication::Memsync if change.unreceived > 0 || partial() => Outcome::Wait,
                 // A part that failed there is not a part that is there.
                 _ if change.error.is_some() => Outcome::Wait,
                 _ => Outcome::Good,

@@ -60,6 +60,13 @@ impl Primary {
 
     fn stop_meta(&mut self) {
         self.stop = Stop::Meta;
+        let wrote = self.counters.writes + self.counters.deletes > 0;
+        let ahead = !self.needs_peer() && !self.link.up() && !self.map.to_peer().is_empty();
+        if self.met && wrote && ahead {
+            // The other node may have lost what it had received. Equal counters would let it serve
+            // without that, and this node would take its data.
+            self.is_alone(Waiter::Checkpoint);
+        }
         let write = self.store();
         self.wait_for_meta(write, Waiter::Stop);
     }

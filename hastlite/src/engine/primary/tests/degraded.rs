@@ -201,3 +201,40 @@ fn no_other_node_at_all() {
     assert!(w.connected);
     assert_eq!(w.disk.now, w.peer.disk.now);
 }
+
+/// In memory there when it was answered, and the link went before it was stored.
+#[test]
+fn a_role_that_ends_behind_a_dead_link_says_that_it_may_have_more() {
+    for (flushed, ahead) in [(false, 1), (true, 0)] {
+        let mut w = World::linked(Replication::Memsync);
+        let a = w.write(0, 1);
+        w.disk_all();
+        w.peer_one();
+        w.reply_one(0);
+        assert!(w.good(a));
+        if flushed {
+            w.settle();
+            w.flush();
+            w.settle();
+        }
+        // The other node loses its power, and what it had received.
+        w.peer.away = true;
+        w.cut();
+        assert_eq!(w.engine.status().dirty > 0, !flushed);
+        w.on(PrimaryInput::Stop);
+        w.settle();
+        assert!(w.stopped);
+        // It would serve without the write, and overwrite it here, if this said nothing.
+        assert_eq!((w.meta.localcnt, w.meta.prevrole), (ahead, Role::Primary));
+        let other = role::Peer {
+            live: true,
+            role: Role::Secondary,
+            resuid: w.meta.resuid,
+            counters: Some((w.meta.localcnt, w.meta.remotecnt)),
+            consistency: Some(w.meta.consistency),
+            ahead: None,
+        };
+        let promoted = role::promote(&w.peer.meta, &w.peer.map, Some(&other), false);
+        assert_eq!(promoted.is_ok(), flushed);
+    }
+}

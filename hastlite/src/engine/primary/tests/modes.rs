@@ -221,3 +221,43 @@ fn stop_leaves_a_clean_map_and_the_role() {
     assert_eq!(w.disk.stable, w.peer.disk.stable);
     assert_eq!(w.engine.next_tick(), None);
 }
+
+/// It may not have said yet, on disk, that it is incomplete: then a loss of power there would leave
+/// two nodes with equal counters, of which one has never heard of the write.
+#[test]
+fn what_an_incomplete_node_has_received_is_not_answered_before_it_is_stored() {
+    let mut w = World::linked(Replication::Memsync);
+    w.peer.away = true;
+    w.cut();
+    w.write(0, 1);
+    w.settle();
+    w.peer.away = false;
+    while !w.connected {
+        w.now += 1_000;
+        w.tick();
+        while !w.inputs.is_empty() {
+            w.input_one();
+            w.disk_all();
+        }
+    }
+    assert!(w.engine.map().to_peer().has(0));
+    // The piece that is being copied fails, so that the write is the next.
+    w.peer.fail = Some((Cmd::Write, crate::wire::errno::Errno::EIO, 1));
+    w.disk_all();
+    let a = w.write(1, 2);
+    w.disk_all();
+    w.peer_one();
+    w.reply_one(0);
+    w.disk_all();
+    w.peer_one();
+    w.reply_one(0);
+    assert!(w.engine.map().to_peer().has(0) && !w.good(a), "received");
+    w.reply_one(0);
+    assert!(w.good(a), "stored");
+    // Where nothing is missing there, as ever.
+    let b = w.write(80, 2);
+    w.disk_all();
+    w.peer_one();
+    w.reply_one(0);
+    assert!(w.good(b));
+}
