@@ -160,8 +160,10 @@ fn objection(own: &Metadata, map: &[u8], peer: Option<&Peer>) -> Option<Refusal>
     if let Some((localcnt, remotecnt)) = peer.and_then(|peer| peer.counters) {
         let there = localcnt.saturating_sub(own.remotecnt);
         let here = own.localcnt.saturating_sub(remotecnt);
-        let usable = peer.and_then(|p| p.consistency) != Some(Consistency::Inconsistent);
-        if there > 0 && here > 0 && own.consistency == Consistency::Consistent {
+        // A copy that was given up, or is being replaced, is nobody's rival, whatever it has counted.
+        let whole = Some(Consistency::Consistent);
+        let usable = peer.is_some_and(|p| p.consistency.is_none() || p.consistency == whole);
+        if there > 0 && here > 0 && usable && own.consistency == Consistency::Consistent {
             return Some(Refusal::SplitBrain { here, there });
         }
         if there > 0 && usable {
@@ -314,5 +316,17 @@ mod tests {
         assert_eq!((found.verdict, found.source), (Verdict::Discarded, SyncSource::Primary));
         // Nor is it promoted by mistake before it has the other one's data.
         assert!(promote(&given_up, &[], None, false).is_err());
+        // The other one is, before and while it is copied, without force.
+        let kept = own(2, 0, Consistency::Consistent);
+        let mut other = peer(true, Role::Secondary, 1, 0);
+        assert_eq!(
+            promote(&kept, &[], Some(&other), false),
+            Err(Refusal::SplitBrain { here: 2, there: 1 })
+        );
+        for consistency in [Consistency::Outdated, Consistency::Inconsistent] {
+            other.consistency = Some(consistency);
+            let done = promote(&kept, &[], Some(&other), false).unwrap();
+            assert_eq!((done.forced, done.metadata.localcnt), (None, 2));
+        }
     }
 }

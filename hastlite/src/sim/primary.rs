@@ -97,6 +97,10 @@ impl Sim {
     fn connected(&mut self, node: usize) {
         self.summary.links += 1;
         self.client.exempt = self.check.time();
+        if !self.is_linked(node) {
+            // The other node has hung up since it said what it did, and that is not here yet.
+            return;
+        }
         let (a, b) = (&self.nodes[0].disk.seen, &self.nodes[1].disk.seen);
         let forked = self.check.fork.is_some();
         let mut outcome = self.check.linked([a, b]);
@@ -114,7 +118,7 @@ impl Sim {
         }
         // Nothing to synchronise: also what was begun alone is on both, and nobody is told.
         let whole = |e: &Primary| e.map().to_peer().is_empty() && e.map().from_peer().is_empty();
-        if self.is_linked(node) && self.nodes[node].primary().is_some_and(whole) {
+        if self.nodes[node].primary().is_some_and(whole) {
             self.check.synced(1 - node, |_| true);
         }
     }

@@ -241,6 +241,12 @@ impl Primary {
         }
     }
 
+    /// Whether it has been answered, and the other node has not said that it has received it.
+    pub(super) fn change_is_here_only(&self, key: Key) -> bool {
+        let here_only = |c: &Change| c.answered && c.there == There::Going && c.unreceived > 0;
+        !self.needs_peer() && self.changes.get(key).is_some_and(here_only)
+    }
+
     pub(super) fn change_lost(&mut self, key: Key) {
         if let Some(change) = self.changes.get_mut(key)
             && change.there == There::Going

@@ -7,7 +7,7 @@
 use super::flush::unsupported;
 use super::link::Ended;
 use super::slab::Slab;
-use super::{Key, LARGE, Now, Primary};
+use super::{Key, LARGE, Now, Primary, Waiter};
 use crate::Data;
 use crate::engine::PrimaryAction;
 use crate::wire::errno::Errno;
@@ -270,8 +270,16 @@ impl Primary {
         (self.remote.bytes, self.remote.queued) = (0, 0);
         // Each of them once is enough, and more than once does no harm.
         owners.dedup();
+        let alone = owners.iter().any(|owner| match owner {
+            Owner::Change(key) => self.change_is_here_only(*key),
+            _ => false,
+        });
         for owner in owners {
             self.lost(owner);
+        }
+        if alone {
+            // Clients have been told already: at least let the counters know soon.
+            self.is_alone(Waiter::Checkpoint);
         }
     }
 

@@ -238,3 +238,26 @@ fn a_role_that_ends_behind_a_dead_link_says_that_it_may_have_more() {
         assert_eq!(promoted.is_ok(), flushed);
     }
 }
+
+/// As if it had been written after the loss: nobody else has it, and a client relies on it.
+#[test]
+fn what_was_answered_asynchronously_and_never_received_counts_as_written_alone() {
+    for (mode, ahead) in [(Replication::Async, 1), (Replication::Memsync, 0)] {
+        let mut w = World::linked(mode);
+        w.write(0, 1);
+        w.settle();
+        w.flush();
+        w.settle();
+        let a = w.write(0, 2);
+        w.disk_all();
+        if mode == Replication::Memsync {
+            w.peer_one();
+            w.reply_one(0);
+        }
+        assert!(w.good(a));
+        w.peer.away = true;
+        w.cut();
+        w.disk_all();
+        assert_eq!(w.meta.localcnt, ahead, "{mode:?}");
+    }
+}
