@@ -120,6 +120,7 @@ impl Sim {
         let whole = |e: &Primary| e.map().to_peer().is_empty() && e.map().from_peer().is_empty();
         if self.nodes[node].primary().is_some_and(whole) {
             self.check.synced(1 - node, |_| true);
+            self.check.synced(node, |_| true);
         }
     }
 
