@@ -140,6 +140,19 @@ impl Check {
         }
     }
 
+    /// Nobody has heard of an answer, nor will: it may have been done or not, but will not be now.
+    pub fn end_unanswered(&mut self, first: usize, count: usize, begun: u64) {
+        let now = self.time();
+        let fork = self.fork.as_mut().map(|fork| &mut fork.sectors);
+        for sectors in [Some(&mut self.sectors), fork].into_iter().flatten() {
+            for entry in sectors[first..first + count].iter_mut().flatten() {
+                if entry.begun == begun && entry.ended == NEVER {
+                    entry.ended = now;
+                }
+            }
+        }
+    }
+
     /// Whether a read of this sector, begun at `since`, may return this.
     pub fn may_read(&self, sector: usize, value: u64, since: u64) -> bool {
         self.sectors[sector].iter().any(|entry| entry.value == value && entry.replaced > since)
@@ -279,9 +292,8 @@ impl Check {
                     entry.acked = true;
                     entry.ended = entry.ended.min(now);
                     entry.replaced = NEVER;
-                } else {
+                } else if entry.ended != NEVER {
                     entry.replaced = entry.replaced.min(now);
-                    entry.ended = entry.ended.min(now);
                     if kept.is_none_or(|kept| index > kept) {
                         entry.acked = false;
                         entry.on = [Promise::No; 2];

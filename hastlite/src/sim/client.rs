@@ -9,7 +9,7 @@ use crate::Data;
 use crate::engine::primary::Primary;
 use crate::engine::{ClientRequest, Consistency, Now, Op, PrimaryInput, Replication, Role};
 use crate::wire::errno::Errno;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What a request may take beyond the timeout: everything else that takes time.
 const SLACK: Now = 2_000;
@@ -21,8 +21,8 @@ pub struct Client {
     /// The node that it asks.
     pub at: Option<usize>,
     outstanding: BTreeMap<u64, Asked>,
-    /// Nobody waits for these any more, but they may be answered.
-    abandoned: BTreeSet<u64>,
+    /// Nobody waits for these any more, but the node that was asked may do them yet, and answer.
+    abandoned: BTreeMap<u64, (usize, Asked)>,
     tags: u64,
     made: u32,
     depth: usize,
@@ -49,7 +49,7 @@ impl Client {
         Self {
             at: None,
             outstanding: BTreeMap::new(),
-            abandoned: BTreeSet::new(),
+            abandoned: BTreeMap::new(),
             tags: 0,
             made: 0,
             depth: random.between(1, 12) as usize,
@@ -141,16 +141,26 @@ impl Sim {
         self.tell_primary(node, PrimaryInput::Request(request));
     }
 
-    /// The process that would have answered is gone, or nobody listens to it any more.
+    /// Nobody listens to the process that would have answered any more.
     pub(super) fn client_abandoned(&mut self) {
-        self.client.at = None;
-        for (tag, asked) in std::mem::take(&mut self.client.outstanding) {
-            self.client.abandoned.insert(tag);
-            if !matches!(asked.op, Op::Read | Op::Flush) {
-                let Asked { first, count, begun, .. } = asked;
-                self.check.end(first, count, begun, false, |_| NOWHERE);
-            }
+        let Some(node) = self.client.at.take() else { return };
+        let outstanding = std::mem::take(&mut self.client.outstanding);
+        let abandoned = outstanding.into_iter().map(|(tag, asked)| (tag, (node, asked)));
+        self.client.abandoned.extend(abandoned);
+    }
+
+    /// It is gone, and nothing that it was asked for will be done.
+    pub(super) fn client_forgotten(&mut self, node: usize) {
+        if self.client.at == Some(node) {
+            self.client_abandoned();
         }
+        let check = &mut self.check;
+        self.client.abandoned.retain(|_, (at, asked)| {
+            if *at == node {
+                check.end_unanswered(asked.first, asked.count, asked.begun);
+            }
+            *at != node
+        });
     }
 
     pub(super) fn client_answered(
@@ -160,8 +170,8 @@ impl Sim {
         result: Result<Option<Data>, Errno>,
     ) {
         self.summary.answered += 1;
-        if self.client.abandoned.remove(&tag) {
-            return;
+        if let Some((_, asked)) = self.client.abandoned.remove(&tag) {
+            return self.check.end_unanswered(asked.first, asked.count, asked.begun);
         }
         let Some(asked) = self.client.outstanding.remove(&tag) else {
             return self.fail(format!("an answer to nothing, or a second one: {tag}"));

@@ -169,9 +169,7 @@ impl Sim {
         for id in self.net.all() {
             self.loses_end(id, node, power);
         }
-        if was == Some(Role::Primary) && self.client.at == Some(node) {
-            self.client_abandoned();
-        }
+        self.client_forgotten(node);
     }
 
     /// A connection loses its end at this node. A kernel that lives on says so to the other one.

@@ -80,9 +80,7 @@ impl Sim {
             // What the secondary stored last was that its data is not complete.
             role = Role::Init;
         }
-        if self.client.at == Some(node) {
-            self.client_abandoned();
-        }
+        self.client_forgotten(node);
         self.nodes[node].process_kind = Process::Init;
         self.start(node, role);
     }
