@@ -176,6 +176,10 @@ impl Sim {
         let Some(asked) = self.client.outstanding.remove(&tag) else {
             return self.fail(format!("an answer to nothing, or a second one: {tag}"));
         };
+        let result = match asked.op {
+            Op::Read | Op::Flush => result,
+            Op::Write | Op::Zero | Op::Trim => self.shim.answered(result),
+        };
         let result_text = result.as_ref().map(|_| ()).map_err(|e| *e);
         self.say(|| format!("client {tag}: {result_text:?}"));
         // A slow disk is not given up if it answers in time, and what overlaps waits for each other.

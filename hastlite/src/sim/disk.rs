@@ -47,6 +47,14 @@ impl Disk {
         }
     }
 
+    /// Whatever was there before the node was new.
+    #[cfg(test)]
+    pub fn litter(&mut self, value: u64) {
+        self.seen.fill(value);
+        self.stable.fill(value);
+        self.map.fill(0xff);
+    }
+
     /// The numbers of the sectors of a range.
     pub fn read(&self, offset: u64, length: u64) -> Data {
         let from = (offset / SECTOR) as usize;

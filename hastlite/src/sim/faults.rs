@@ -5,6 +5,7 @@ use super::disk::{Disk, data_of};
 use super::net::{Message, Way};
 use super::node::{Node, Process, Trouble};
 use super::{Event, Sim};
+use crate::Data;
 use crate::engine::primary::Primary;
 use crate::engine::role::{self, Peer};
 use crate::engine::{Consistency, Metadata, PrimaryInput, Replication, Role, SecondaryInput};
@@ -60,7 +61,7 @@ impl Sim {
             for way in [Way::There, Way::Back] {
                 let keep = self.random.below(self.net.under_way(id, way) as u64 + 1);
                 let lost = self.net.cut(id, way, keep as usize);
-                if self.shim.is_short() {
+                if self.shim.is_short() || self.shim.is_short_back() {
                     self.short(id, way, lost);
                 }
                 if silent {
@@ -76,13 +77,21 @@ impl Sim {
 
     /// The first message that is lost has come in part, and its receiver does not notice.
     fn short(&mut self, id: u64, way: Way, lost: Vec<Message>) {
-        if let Some(Message::Request(mut request)) = lost.into_iter().next()
-            && request.cmd == Cmd::Write
-            && let Some(data) = &request.data
-        {
-            let sectors = data.len() / super::disk::SECTOR as usize;
-            request.data = Some(data_of(&vec![u64::MAX; sectors]));
-            self.send(id, way, Message::Request(request));
+        let old = |data: &Data| data_of(&vec![u64::MAX; data.len() / super::disk::SECTOR as usize]);
+        match lost.into_iter().next() {
+            Some(Message::Request(mut request)) if self.shim.is_short() => {
+                request.data = request.data.as_ref().map(old);
+                if request.cmd == Cmd::Write {
+                    self.send(id, way, Message::Request(request));
+                }
+            }
+            Some(Message::Reply(mut reply)) if self.shim.is_short_back() => {
+                reply.data = reply.data.as_ref().map(old);
+                if reply.data.is_some() {
+                    self.send(id, way, Message::Reply(reply));
+                }
+            }
+            _ => {}
         }
     }
 

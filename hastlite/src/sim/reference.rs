@@ -33,6 +33,14 @@ pub enum Reference {
     H9,
     /// Metadata has one place, and can be half written.
     H14,
+    /// Two new nodes are taken to be the same.
+    H23,
+    /// With memsync a write that nobody could store is answered well.
+    A1,
+    /// A link that came up while the primary was starting does not lead to a resynchronisation.
+    A2,
+    /// Data that a cut leaves out of a reply is what was in the buffer.
+    B1,
 }
 
 /// See the module.
@@ -54,6 +62,8 @@ struct Memory {
     known_remotecnt: u64,
     /// H6: what the engine thinks its counter is, and what it is.
     hidden: Option<(u64, u64)>,
+    /// A2: that this process has had.
+    links: u32,
     /// H8: pieces that could not be read.
     skipped: BTreeSet<(u64, u64)>,
 }
@@ -70,6 +80,9 @@ impl Shim {
     pub fn started(&mut self, node: usize, disk: &mut Disk) {
         if self.is(Reference::H7) {
             disk.meta.consistency = Consistency::Consistent;
+        }
+        if self.is(Reference::H23) && disk.meta.resuid == 0 {
+            disk.map.fill(0);
         }
         self.nodes[node] = Memory { last: Some(disk.meta.clone()), ..Memory::default() };
     }
@@ -132,6 +145,7 @@ impl Shim {
         if let Handshake::SecondReply(reply) = message {
             self.nodes[node].known_remotecnt = reply.remotecnt;
             self.nodes[node].linked = true;
+            self.nodes[node].links += 1;
         }
     }
 
@@ -146,6 +160,9 @@ impl Shim {
             }
             Some(Reference::H8) if request.cmd == Cmd::Write && !request.memsync => {
                 memory.skipped.remove(&range)
+            }
+            Some(Reference::A2) if request.cmd == Cmd::Write && !request.memsync => {
+                memory.links == 1
             }
             _ => false,
         };
@@ -191,8 +208,17 @@ impl Shim {
         self.is(Reference::H4) && matches!(op, Op::Trim | Op::Zero)
     }
 
+    /// What a client hears of a change.
+    pub fn answered(&self, result: Result<Option<Data>, Errno>) -> Result<Option<Data>, Errno> {
+        if self.is(Reference::A1) { result.or(Ok(None)) } else { result }
+    }
+
     pub fn is_short(&self) -> bool {
         self.is(Reference::H9)
+    }
+
+    pub fn is_short_back(&self) -> bool {
+        self.is(Reference::B1)
     }
 }
 

@@ -292,3 +292,75 @@ fn h14_metadata_is_never_half_written() {
     let why = hazard(Reference::H14, |seed| only(seed, Replication::Memsync, weights));
     assert!(why.contains("cannot read its metadata"), "{why}");
 }
+
+/// Two new nodes whose disks had something on them: their maps say that nothing is known to be
+/// the same, and that is what the other node is told.
+fn h23(reference: Option<Reference>) -> bool {
+    let plan = Plan { reference, ..only(1, Replication::Memsync, none()) };
+    let mut sim = Sim::new(plan);
+    sim.client.silent = true;
+    sim.nodes[0].disk.litter(0);
+    sim.nodes[1].disk.litter(7);
+    sim.start(1, Role::Secondary);
+    sim.start(0, Role::Primary);
+    let mut pair = Pair(sim);
+    pair.well();
+    assert_eq!(pair.0.failure, None);
+    pair.0.nodes[0].disk.seen == pair.0.nodes[1].disk.seen
+}
+
+#[test]
+fn h23_new_nodes_are_the_same_only_where_that_is_known() {
+    assert!(!h23(Some(Reference::H23)));
+    assert!(h23(None));
+}
+
+#[test]
+fn a1_what_nobody_has_stored_is_not_answered_well() {
+    let weights = Weights { cut: 1, write_errors: 2, ..none() };
+    hazard(Reference::A1, |seed| only(seed, Replication::Memsync, weights));
+}
+
+/// The first link of a process is as good as any: what was written alone is copied.
+fn a2(reference: Option<Reference>) -> Option<String> {
+    let mut pair = Pair::new(reference);
+    pair.0.dies(1, false);
+    pair.write(0, 3);
+    pair.0.dies(0, false);
+    pair.0.start(1, Role::Secondary);
+    pair.0.start(0, Role::Primary);
+    pair.well();
+    pair.0.dies(0, true);
+    pair.0.becomes(1, Role::Primary);
+    pair.until("a new primary", |sim| sim.nodes[1].role() == Some(Role::Primary));
+    pair.0.failure
+}
+
+#[test]
+fn a2_the_first_link_of_a_process_leads_to_a_resynchronisation() {
+    let theirs = a2(Some(Reference::A2)).unwrap_or_default();
+    assert!(theirs.contains("not what was promised"), "{theirs}");
+    assert_eq!(a2(None), None);
+}
+
+/// What cannot be read here is read there, and the link is cut within the reply.
+fn b1(seed: u64, reference: Option<Reference>) -> Option<String> {
+    let mut pair = Pair::of(seed, reference);
+    pair.write(0, 1);
+    pair.0.disk_faults = true;
+    pair.0.nodes[0].trouble.reads = 1000;
+    pair.0.ask(0, crate::engine::Op::Read, 1, 2, false);
+    let c2 = pair.0.nodes[0].conns[1].unwrap_or_default();
+    pair.until("a reply on its way", |sim| sim.net.under_way(c2, Way::Back) > 0);
+    pair.0.cut();
+    pair.until("an answer", |sim| sim.client.is_answered());
+    pair.0.failure
+}
+
+#[test]
+fn b1_half_a_reply_is_no_reply() {
+    let fails = (0..100).find_map(|seed| Some((seed, b1(seed, Some(Reference::B1))?)));
+    let (seed, why) = fails.expect("it does harm");
+    assert!(why.contains("has read"), "{why}");
+    assert_eq!(b1(seed, None), None, "seed {seed}");
+}
