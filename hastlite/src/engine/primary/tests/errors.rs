@@ -297,3 +297,39 @@ fn nobody_waits_for_long_behind_a_promise_that_only_the_other_node_can_keep() {
     assert!(w.connected && w.engine.status().requests == 0);
     assert_eq!(w.peer.disk.now[..1024], [[1; 512], [0; 512]].concat());
 }
+
+/// The disk is dead altogether, so that it cannot be told that it is out of use. Started again, and
+/// well again, it would pass for a whole copy: nothing may be relied on that it has not.
+#[test]
+fn h3_with_a_disk_that_cannot_say_that_it_is_dead_nothing_new_is_promised() {
+    let mut w = World::linked(Replication::Memsync);
+    let a = w.write(0, 1);
+    w.settle();
+    w.flush();
+    w.settle();
+    w.broken = Some((|_| true, Errno(libc::ENXIO)));
+    for fill in 2..4 {
+        let b = w.write(0, fill);
+        let f = w.ask(Op::Write, 1024, 512, true, fill);
+        let z = w.ask(Op::Zero, 2048, 512, false, 0);
+        w.settle();
+        assert!(w.failed(b) && w.failed(f) && w.failed(z));
+        let f = w.flush();
+        w.settle();
+        assert!(w.failed(f) && w.engine.status().detached);
+        // What the other node has is read, all the same.
+        let r = w.read(0);
+        w.settle();
+        assert_eq!(w.byte(r), fill);
+    }
+    // A process that starts on it now takes it for what it says: all that was promised is there.
+    assert!(w.good(a) && w.disk.stable[0] == 1);
+    assert_eq!((w.meta.consistency, w.meta.localcnt), (Consistency::Consistent, 0));
+    // It can say it at last: the other node serves, and everything is promised again.
+    w.broken = Some((|io| !matches!(io, Io::Meta(_) | Io::Map(_)), Errno(libc::ENXIO)));
+    let c = w.write(0, 4);
+    let f = w.flush();
+    w.settle();
+    assert!(w.good(c) && w.good(f));
+    assert_eq!(w.meta.consistency, Consistency::Inconsistent);
+}
