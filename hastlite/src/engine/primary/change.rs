@@ -16,10 +16,6 @@ use crate::wire::hello::SyncSource;
 use crate::wire::request::{Cmd, State};
 use std::ops::Range;
 
-/// An asynchronous write is answered like a synchronous one while more than this waits to be sent:
-/// memory is bounded, and the client is held to the speed of the link.
-const BACKLOG: u64 = 32 << 20;
-
 #[derive(Debug)]
 pub struct Change {
     tag: u64,
@@ -278,7 +274,7 @@ impl Primary {
         let strict = change.fua
             || needs_peer
             || change.mode == Replication::Fullsync
-            || (change.mode == Replication::Async && self.remote.queued() > BACKLOG);
+            || (change.mode == Replication::Async && self.remote.is_behind());
         // What a node received that is not complete is no copy: that it is not, it may not have
         // stored yet, and after a loss of power nothing there would tell.
         let partial = || change.extents.clone().any(|e| self.map.to_peer().has(e));

@@ -26,6 +26,13 @@ const BYTES: u64 = 32 << 20;
 /// The longest DELETE: a peer of version 1 applies its limit for data to it (A4).
 const DELETE: u64 = 1 << 30;
 
+/// An asynchronous write is answered like a synchronous one while more than this waits to be sent:
+/// memory is bounded, and the client is held to the speed of the link.
+const BACKLOG: u64 = 32 << 20;
+
+/// The same for requests: trims have no data.
+const BACKLOG_REQUESTS: usize = 8192;
+
 /// Whom a reply is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -94,8 +101,9 @@ impl Remote {
         self.parts.len()
     }
 
-    pub fn queued(&self) -> u64 {
-        self.queued
+    /// Whether too much waits to be sent.
+    pub fn is_behind(&self) -> bool {
+        self.queued > BACKLOG || self.jobs.len() > BACKLOG_REQUESTS
     }
 }
 

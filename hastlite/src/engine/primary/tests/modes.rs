@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::engine::*;
-use crate::wire::request::Cmd;
+use crate::wire::request::{Cmd, Reply};
 
 #[test]
 fn a_write_waits_for_its_mark_and_then_goes_to_both_at_once() {
@@ -260,4 +260,30 @@ fn what_an_incomplete_node_has_received_is_not_answered_before_it_is_stored() {
     w.peer_one();
     w.reply_one(0);
     assert!(w.good(b));
+}
+
+/// Trims have no data, so that no bytes bound them: a client is answered no faster than the link is
+/// once many wait for it.
+#[test]
+fn asynchronous_trims_do_not_pile_up_without_end() {
+    let size = 16 << 20;
+    let meta = Metadata { datasize: size, ..meta(7, 0, 0) };
+    let mut w = World::with(meta, vec![0; MAP], settings(Replication::Async));
+    w.peer.datasize = size;
+    w.tick();
+    w.settle();
+    let asked = 20_000;
+    for sector in 0..asked {
+        w.ask(Op::Trim, sector * SECTOR, SECTOR, false, 0);
+        while let Some((token, _)) = w.ios.pop_front() {
+            w.on(PrimaryInput::Done(token, Ok(None)));
+        }
+    }
+    let early = w.answers.len();
+    assert!((8_000..9_000).contains(&early), "{early}");
+    while let Some(request) = w.peer.requests.pop_front() {
+        let reply = Reply { seq: request.seq, received: false, error: None, data: None };
+        w.on(PrimaryInput::Reply(reply));
+    }
+    assert!((1..=asked).all(|tag| w.good(tag)));
 }
