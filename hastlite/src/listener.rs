@@ -34,6 +34,10 @@ const MOST: usize = 64;
 /// The first packet has no data; this is for the length of reads.
 const BUFFER: usize = 1024;
 
+/// The longest first packet: far more than any node says. It has to fit into a message to the
+/// parent, and so has the name in it, beside it.
+const LONGEST: usize = 16 << 10;
+
 /// Takes its channel, gives up every right, accepts. Returns without an error once the parent has
 /// closed the channel.
 pub fn run() -> Result<(), String> {
@@ -156,9 +160,12 @@ impl Listener {
                     let protocol = TCP.to_owned();
                     let socket = stream.into();
                     let arrival = Arrival { protocol, peer, resource, packet, socket };
-                    parent
-                        .send(&FromListener::Arrival(arrival))
-                        .map_err(|e| format!("hand up a connection: {e}"))?;
+                    match parent.send(&FromListener::Arrival(arrival)) {
+                        Ok(()) => {}
+                        // Whatever a stranger says is no reason to end.
+                        Err(error @ ChannelError::TooLong { .. }) => log::warn!("{peer}: {error}"),
+                        Err(error) => return Err(format!("hand up a connection: {error}")),
+                    }
                 }
             }
         }
@@ -222,6 +229,9 @@ impl Stranger {
             };
             let mut said = bytes.get(..count).unwrap_or_default();
             self.said.extend_from_slice(said);
+            if self.said.len() > LONGEST {
+                return Step::Close("says more than anybody has to".to_owned());
+            }
             while !said.is_empty() {
                 // There is room for all of it once the length of the packet is known.
                 let fed = self.decoder.feed(said);

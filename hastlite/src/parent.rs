@@ -275,10 +275,14 @@ impl Parent {
     fn change(&mut self, name: &str, role: Role, force: bool, now: Instant) {
         let Some(managed) = self.resources.get_mut(name) else { return };
         let old = managed.role();
-        if old == role && managed.worker().is_some() == (role != Role::Init) {
+        if managed.has(role) {
             self.control.role_done(name, &Ok(()));
             return;
         }
+        if managed.is_starting(role, force) {
+            return;
+        }
+        self.control.superseded(name, Some(role));
         let mut news = Vec::new();
         managed.change(role, force, now, &mut news);
         // What cannot be had is not tried.
@@ -326,6 +330,7 @@ impl Parent {
         }
         for (name, mut managed) in old {
             log::info!("[{name}] is in no configuration any more");
+            self.control.superseded(&name, None);
             managed.change(Role::Init, false, now, &mut news);
             self.leaving.push(managed);
         }
@@ -338,7 +343,7 @@ impl Parent {
         let parts = resources.into_values().chain(leaving).filter_map(Managed::into_parts);
         let (channels, mut children): (Vec<_>, Vec<_>) = parts.unzip();
         for channel in &channels {
-            let _ = channel.send(&ToWorker::Stop);
+            let _ = channel.try_send(&ToWorker::Stop);
         }
         // Each says that it has stopped, or is at its end anyway.
         let until = Instant::now() + PATIENCE;

@@ -15,9 +15,11 @@ use tests::process::{self, until};
 fn hook(node: &mut Node) {
     let (path, calls, held) = (node.path("hook"), node.path("events"), node.path("held"));
     let text = format!(
-        "#!/bin/sh\nfor fd in /proc/$$/fd/*; do readlink $fd; done >>{}\necho \"$*\" >>{}\n",
-        held.display(),
-        calls.display()
+        "#!/bin/sh\nfor fd in /proc/$$/fd/*; do readlink $fd; done >>{held}\n\
+         grep SigBlk /proc/self/status >>{blocked}\necho \"$*\" >>{calls}\n",
+        held = held.display(),
+        blocked = node.path("blocked").display(),
+        calls = calls.display()
     );
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -93,6 +95,10 @@ fn hooks_are_called_with_what_happens() {
             let own = ["/dev/null", &*node.path("hook").display().to_string()].contains(&held);
             // What the shell itself has just opened for its output.
             assert!(own || held == node.path("held").display().to_string(), "a hook held {held}");
+        }
+        // Nor can they not be ended.
+        for blocked in fs::read_to_string(node.path("blocked")).unwrap().lines() {
+            assert_eq!(blocked, "SigBlk:\t0000000000000000");
         }
     }
 }

@@ -39,7 +39,7 @@ impl Failure {
 /// What is still to be answered of a request.
 enum Item {
     /// The role is changing.
-    Role { resource: String, before: Role },
+    Role { resource: String, role: Role, before: Role },
     /// The worker was asked.
     Status { resource: Box<Resource>, pid: u32, due: Instant },
     /// It is known.
@@ -51,6 +51,8 @@ struct Session {
     connection: Connection<Answer, Request>,
     /// `None` between requests.
     items: Option<VecDeque<Item>>,
+    /// Since when it has had no room for an answer.
+    full: Option<Instant>,
     /// The daemon is to end after the answer.
     stop: bool,
 }
@@ -74,26 +76,36 @@ impl Control {
         if self.sessions.len() < MOST {
             fds.push(PollFd::new(self.listener.as_fd(), PollFlags::POLLIN));
         }
-        let channels = self.sessions.iter().map(|session| session.connection.channel.as_fd());
-        fds.extend(channels.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(self.sessions.iter().filter_map(|session| {
+            let events = match (session.full, &session.items) {
+                (Some(_), _) => PollFlags::POLLOUT,
+                (None, None) => PollFlags::POLLIN,
+                // That it is gone is seen when there is an answer: until then that would be told
+                // again and again.
+                (None, Some(_)) => return None,
+            };
+            Some(PollFd::new(session.connection.channel.as_fd(), events))
+        }));
         fds
     }
 
-    /// When a worker has taken too long to answer.
+    /// When a worker has taken too long to answer, or somebody to take an answer.
     pub fn due(&self) -> Option<Instant> {
         let items = self.sessions.iter().filter_map(|session| session.items.as_ref()).flatten();
+        let full = self.sessions.iter().filter_map(|session| session.full);
         items
             .filter_map(|item| match item {
                 Item::Status { due, .. } => Some(*due),
                 Item::Role { .. } | Item::Known(_) => None,
             })
+            .chain(full.map(|since| since + PATIENCE))
             .min()
     }
 
     /// A role has come about, or cannot.
     pub fn role_done(&mut self, name: &str, outcome: &Result<(), Failure>) {
         for item in self.items() {
-            if let Item::Role { resource, before } = item
+            if let Item::Role { resource, before, .. } = item
                 && resource == name
             {
                 let resource = std::mem::take(resource);
@@ -103,6 +115,23 @@ impl Control {
                         Answer::Failed { resource, code: *code, why: why.clone(), loses: *loses }
                     }
                 });
+            }
+        }
+    }
+
+    /// Whoever waits for another role than this one, or for any if there is none, waits in vain.
+    pub fn superseded(&mut self, name: &str, by: Option<Role>) {
+        for item in self.items() {
+            if let Item::Role { resource, role, .. } = item
+                && resource == name
+                && by != Some(*role)
+            {
+                let why = match by {
+                    Some(role) => format!("it was told to be {} meanwhile", role_name(role)),
+                    None => "it is in no configuration any more".to_owned(),
+                };
+                let (resource, code) = (std::mem::take(resource), Code::Failed);
+                *item = Item::Known(Answer::Failed { resource, code, why, loses: None });
             }
         }
     }
@@ -134,7 +163,7 @@ impl Parent {
         while self.control.sessions.len() < MOST {
             match self.control.listener.accept() {
                 Ok(Some(connection)) => {
-                    let session = Session { connection, items: None, stop: false };
+                    let session = Session { connection, items: None, full: None, stop: false };
                     self.control.sessions.push(session);
                 }
                 Ok(None) => break,
@@ -194,11 +223,11 @@ impl Parent {
             Request::Role { role, force, of } => {
                 let names = all(of);
                 changes.extend(names.iter().map(|name| (name.clone(), role, force)));
-                names.into_iter().map(|name| self.role_item(name)).collect()
+                names.into_iter().map(|name| self.role_item(name, role)).collect()
             }
             Request::Stop => {
                 changes.extend(known.iter().map(|name| (name.clone(), Role::Init, false)));
-                known.into_iter().map(|name| self.role_item(name)).collect()
+                known.into_iter().map(|name| self.role_item(name, Role::Init)).collect()
             }
             Request::Status { of } => {
                 let names = all(of);
@@ -215,9 +244,9 @@ impl Parent {
         }
     }
 
-    fn role_item(&self, resource: String) -> Item {
+    fn role_item(&self, resource: String, role: Role) -> Item {
         match self.resources.get(&resource) {
-            Some(managed) => Item::Role { before: managed.role(), resource },
+            Some(managed) => Item::Role { before: managed.role(), resource, role },
             None => no_entry(resource),
         }
     }
@@ -263,28 +292,32 @@ fn no_entry(resource: String) -> Item {
 }
 
 impl Session {
-    /// Sends what is known, in the order of the request. A worker that does not answer in time is
-    /// answered for.
+    /// Sends what is known, in the order of the request and as long as there is room. A worker that
+    /// does not answer in time is answered for.
     fn answer(&mut self, now: Instant) -> Result<(), String> {
-        let Some(items) = &mut self.items else { return Ok(()) };
-        let tell = |answer: &Answer| match self.connection.channel.try_send(answer) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("does not take its answers".to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        while let Some(item) = items.pop_front() {
-            match item {
-                Item::Known(answer) => tell(&answer)?,
-                Item::Status { resource, due, .. } if now >= due => {
-                    tell(&Answer::Status(resource))?;
-                }
-                waiting => {
+        while let Some(items) = &mut self.items {
+            let answer = match items.pop_front() {
+                Some(Item::Known(answer)) => answer,
+                Some(Item::Status { resource, due, .. }) if now >= due => Answer::Status(resource),
+                Some(waiting) => {
                     items.push_front(waiting);
                     return Ok(());
                 }
+                None => Answer::End,
+            };
+            match self.connection.channel.try_send(&answer) {
+                Ok(true) => self.full = None,
+                Ok(false) if now < *self.full.get_or_insert(now) + PATIENCE => {
+                    items.push_front(Item::Known(answer));
+                    return Ok(());
+                }
+                Ok(false) => return Err("does not take its answers".to_owned()),
+                Err(error) => return Err(error.to_string()),
+            }
+            if answer == Answer::End {
+                self.items = None;
             }
         }
-        self.items = None;
-        tell(&Answer::End)
+        Ok(())
     }
 }

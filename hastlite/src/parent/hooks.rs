@@ -1,7 +1,9 @@
 //! The administrator's programs (`exec` in hast.conf): started, not waited for, and told of if they
 //! fail or do not come to an end.
 
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -79,7 +81,17 @@ fn start(exec: &Path, arguments: &[&str]) -> std::io::Result<Child> {
         OsString::from("/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     });
     // Our own descriptors are all closed by execve.
-    Command::new(exec)
+    let mut command = Command::new(exec);
+    let none = SigSet::empty();
+    // SAFETY: what runs between fork and execve is one system call, and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            // Or the hook, and all that it starts, could not be ended by SIGTERM: we read our own
+            // signals from a descriptor, and have them blocked.
+            Ok(pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&none), None)?)
+        });
+    }
+    command
         .args(arguments)
         .env_clear()
         .env("PATH", path)

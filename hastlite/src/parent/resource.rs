@@ -61,6 +61,14 @@ struct Worker {
     since: Instant,
 }
 
+impl Worker {
+    /// Never waits: one that hears nothing any more must not keep us from all the others. Whether
+    /// it was told.
+    fn tell(&self, message: &ToWorker) -> bool {
+        matches!(self.channel.try_send(message), Ok(true))
+    }
+}
+
 enum State {
     /// The role is init.
     Idle,
@@ -69,7 +77,7 @@ enum State {
     /// It has.
     Running(Worker),
     /// The worker is to say that it has ended.
-    Stopping { worker: Worker, due: Instant },
+    Stopping { worker: Worker, due: Instant, told: bool },
     /// It died; the next one is due.
     Down { until: Instant },
 }
@@ -84,6 +92,10 @@ pub struct Managed {
     /// What it is to be once the worker has ended.
     wanted: Role,
     force: bool,
+    /// The role that was asked for has been had: it is to be had again, whatever happens.
+    had: bool,
+    /// The worker does not know yet what hast.conf says; whether the other node has moved.
+    unsaid: Option<bool>,
     state: State,
     deaths: u32,
 }
@@ -91,8 +103,17 @@ pub struct Managed {
 impl Managed {
     /// In no role.
     pub fn new(config: Resource) -> Self {
-        let (role, before, wanted) = (Role::Init, Role::Init, Role::Init);
-        Managed { config, role, before, wanted, force: false, state: State::Idle, deaths: 0 }
+        Managed {
+            config,
+            role: Role::Init,
+            before: Role::Init,
+            wanted: Role::Init,
+            force: false,
+            had: false,
+            unsaid: None,
+            state: State::Idle,
+            deaths: 0,
+        }
     }
 
     /// The role that it has or is about to have.
@@ -110,6 +131,22 @@ impl Managed {
             State::Running(worker) => Some(worker.child.pid()),
             State::Idle | State::Down { .. } => None,
         }
+    }
+
+    /// Whether this is its role, and nothing is left to be done about it.
+    pub fn has(&self, role: Role) -> bool {
+        let settled = match &self.state {
+            State::Idle => role == Role::Init,
+            State::Running(_) => role != Role::Init,
+            State::Starting { .. } | State::Stopping { .. } | State::Down { .. } => false,
+        };
+        settled && self.wanted == role
+    }
+
+    /// Whether its worker is about to say what comes of the very same order.
+    pub fn is_starting(&self, role: Role, force: bool) -> bool {
+        let starting = matches!(self.state, State::Starting { .. });
+        starting && self.wanted == role && (self.force || !force)
     }
 
     /// Whether nothing of it is left.
@@ -142,12 +179,14 @@ impl Managed {
     pub fn change(&mut self, role: Role, force: bool, now: Instant, news: &mut Vec<News>) {
         self.wanted = role;
         self.force = force;
+        self.had = false;
+        self.deaths = 0;
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle | State::Down { .. } => self.begin(now, news),
             State::Starting { worker, .. } | State::Running(worker) => {
-                let _ = worker.channel.send(&ToWorker::Stop);
+                let told = worker.tell(&ToWorker::Stop);
                 let patience = STOP + Duration::from_secs(self.config.timeout.into());
-                self.state = State::Stopping { worker, due: now + patience };
+                self.state = State::Stopping { worker, due: now + patience, told };
             }
             stopping @ State::Stopping { .. } => self.state = stopping,
         }
@@ -160,13 +199,27 @@ impl Managed {
             (_, Change::None) => Change::None,
             (_, _) => Change::Restart,
         };
+        let restarts = (self.role, change) == (Role::Primary, Change::Restart);
+        if restarts && self.config.export != config.export {
+            dial::unexport(&self.config.export);
+        }
         self.config = config;
         match change {
             Change::None => {}
             Change::Settings { address } => {
-                self.tell(&ToWorker::Settings(Box::new(self.settings(address))));
+                self.unsaid = Some(address || self.unsaid == Some(true));
+                self.say_settings();
             }
             Change::Restart => self.change(self.wanted, false, now, news),
+        }
+    }
+
+    /// What the worker does not know yet. One that is about to begin wants to hear nothing.
+    fn say_settings(&mut self) {
+        if let Some(moved) = self.unsaid
+            && self.tell(&ToWorker::Settings(Box::new(self.settings(moved))))
+        {
+            self.unsaid = None;
         }
     }
 
@@ -186,10 +239,11 @@ impl Managed {
         }
     }
 
-    /// A message to the worker, if there is one. Its end is seen by [`Managed::turn`].
+    /// A message to the worker, if there is one and it has room for it. Its end is seen by
+    /// [`Managed::turn`].
     pub fn tell(&self, message: &ToWorker) -> bool {
         match &self.state {
-            State::Running(worker) => worker.channel.send(message).is_ok(),
+            State::Running(worker) => worker.tell(message),
             _ => false,
         }
     }
@@ -212,7 +266,7 @@ impl Managed {
         };
         // Before it has begun, it asks the other node whether it may.
         if let State::Starting { worker, .. } | State::Running(worker) = &self.state {
-            let _ = worker.channel.send(&message);
+            worker.tell(&message);
         }
     }
 
@@ -223,12 +277,18 @@ impl Managed {
         }
         self.state = State::Idle;
         if self.role == Role::Init {
-            self.deaths = 0;
             news.push(News::Role(Ok(())));
             return;
         }
         match self.start(now) {
-            Ok(worker) => self.state = State::Starting { worker, due: now + START },
+            Ok(worker) => {
+                self.unsaid = None;
+                self.state = State::Starting { worker, due: now + START };
+            }
+            Err(why) if self.had => {
+                self.deaths += 1;
+                self.again(&why, now);
+            }
             Err(why) => self.refused(Failure::new(why), now, news),
         }
     }
@@ -281,6 +341,10 @@ impl Managed {
 
     /// Looks at everything that may have happened.
     pub fn turn(&mut self, now: Instant, news: &mut Vec<News>) {
+        self.say_settings();
+        if let State::Stopping { worker, told: told @ false, .. } = &mut self.state {
+            *told = worker.tell(&ToWorker::Stop);
+        }
         loop {
             let worker = match &mut self.state {
                 State::Idle => return,
@@ -296,6 +360,8 @@ impl Managed {
                 (State::Starting { worker, .. }, Ok(Some(FromWorker::Ready))) => {
                     self.state = State::Running(worker);
                     self.force = false;
+                    self.had = true;
+                    self.say_settings();
                     news.push(News::Role(Ok(())));
                 }
                 (State::Starting { worker, due }, Ok(Some(FromWorker::Connect(conn)))) => {
@@ -304,7 +370,7 @@ impl Managed {
                 }
                 // A role that was had once is had again as soon as that is possible.
                 (State::Starting { worker, .. }, Ok(Some(FromWorker::Refused { why, .. })))
-                    if self.deaths > 0 =>
+                    if self.had =>
                 {
                     return self.lost(worker, Some(why), now, news);
                 }
@@ -324,8 +390,8 @@ impl Managed {
                     end(worker);
                     return self.begin(now, news);
                 }
-                (State::Stopping { worker, due }, Ok(None)) if now < due => {
-                    self.state = State::Stopping { worker, due };
+                (State::Stopping { worker, due, told }, Ok(None)) if now < due => {
+                    self.state = State::Stopping { worker, due, told };
                     return;
                 }
                 (State::Stopping { worker, .. }, Ok(None) | Err(_)) => {
@@ -379,10 +445,20 @@ impl Managed {
             None => how,
             Some(why) => format!("{why}; {how}"),
         };
-        let wait = delay(self.deaths);
-        log::error!("{title} is gone: {how}; starting another in {} s", wait.as_secs());
-        self.state = State::Down { until: now + wait };
+        let why = format!("{title} is gone: {how}");
+        // What was never had may be impossible: nobody tries on behind the back of who asked.
+        if !self.had {
+            return self.refused(Failure::new(why), now, news);
+        }
+        self.again(&why, now);
         news.push(News::Role(Err(Failure::new(how))));
+    }
+
+    /// Another worker is started after a while.
+    fn again(&mut self, why: &str, now: Instant) {
+        let wait = delay(self.deaths);
+        log::error!("[{}] {why}; starting another in {} s", self.name(), wait.as_secs());
+        self.state = State::Down { until: now + wait };
     }
 
     /// The last worker and its channel, for the ordered end.
