@@ -23,6 +23,18 @@ pub struct Loaded {
     pub note: Option<&'static str>,
 }
 
+impl Loaded {
+    /// Has the other node lack all there is, on stable storage.
+    ///
+    /// # Errors
+    /// The component's.
+    pub fn mark_all(&mut self, component: &Component) -> Result<(), String> {
+        self.map.fill(0xff);
+        let all = self.map.get(..self.layout.map_size as usize).unwrap_or_default();
+        component.write_durably(all, BLOCK).map_err(|e| format!("write the activemap: {e}"))
+    }
+}
+
 /// Reads metadata and activemap. `name` is the resource's that should be there.
 ///
 /// # Errors

@@ -77,7 +77,10 @@ impl Clients {
             let mut events = PollFlags::empty();
             events.set(PollFlags::POLLIN, client.session.wants_bytes());
             events.set(PollFlags::POLLOUT, client.session.unsent() > 0);
-            fds.push((Some(*name), client.stream.as_fd(), events));
+            // Nothing can be done for one that waits: that it is gone would be told again and again.
+            if !events.is_empty() {
+                fds.push((Some(*name), client.stream.as_fd(), events));
+            }
         }
         fds
     }

@@ -26,22 +26,35 @@ const LIMIT: u32 = 32 << 20;
 /// Milliseconds after which log lines that syslogd did not take are tried again.
 const LOG_AGAIN: Now = 100;
 
+/// Milliseconds that clients have to take their last replies when the role ends. Whoever waits for
+/// the next role is not to wait for the slowest of them.
+const FAREWELL: Now = 2_000;
+
 /// Serves until the role ends or the parent is gone.
 pub(super) fn serve(parent: &Parent, handed: Handed) -> Result<(), Refusal> {
     let Handed { start, component, export, seed } = handed;
     let export = export.ok_or_else(|| Refusal::new(exit::OSERR, "no place for clients"))?;
     let (component, mut loaded) = super::load(component, &start.resource)?;
-    let peer = match probe::probe(parent, &loaded.meta, &start.settings)? {
+    let (peer, virgin) = match probe::probe(parent, &loaded.meta, &start.settings)? {
         probe::Outcome::Over => return Ok(()),
-        probe::Outcome::Silence => None,
-        probe::Outcome::Answer(peer) => Some(peer),
+        probe::Outcome::Silence => (None, false),
+        probe::Outcome::Answer { peer, virgin } => (Some(peer), virgin),
     };
-    let promotion = role::promote(&loaded.meta, &loaded.map, peer.as_ref(), start.force).map_err(
-        |refusal| {
+    let promotion =
+        role::promote(&loaded.meta, &loaded.map, peer.as_ref(), start.force).map_err(|refusal| {
             let Objection { loses, why } = (&refusal).into();
             Refusal { code: exit::NOPERM, loses, why }
-        },
-    )?;
+        });
+    if virgin {
+        // FreeBSD's says so once: now it has the resource's id, and our counters if they are 0, and
+        // would pass for a copy. Whatever becomes of this promotion, all has to go there.
+        loaded.mark_all(&component).map_err(|e| Refusal::new(exit::NOINPUT, e))?;
+    }
+    let mut promotion = promotion?;
+    if virgin {
+        // As in the handshake: so that it counts as out of date until it has all.
+        promotion.metadata.localcnt = promotion.metadata.localcnt.max(1);
+    }
     if let Some(refusal) = promotion.forced {
         log::warn!("[{}] primary by force, although: {refusal}", start.resource);
     }
@@ -73,7 +86,7 @@ pub(super) fn serve(parent: &Parent, handed: Handed) -> Result<(), Refusal> {
         completions: Vec::new(),
         failed: None,
         stopping: false,
-        stopped: false,
+        stopped: None,
     };
     primary.serve().map_err(|e| Refusal::new(exit::OSERR, e))
 }
@@ -98,7 +111,8 @@ struct Shell<'a> {
     /// Why the link is of no more use, found while doing what the engine wanted.
     failed: Option<String>,
     stopping: bool,
-    stopped: bool,
+    /// When the engine came to its end.
+    stopped: Option<Now>,
 }
 
 /// What poll(2) has found.
@@ -140,7 +154,10 @@ impl Shell<'_> {
             }
             self.settle()?;
             self.clients.send(now);
-            if self.stopped && self.clients.are_served() {
+            if self
+                .stopped
+                .is_some_and(|since| self.clients.are_served() || now >= since + FAREWELL)
+            {
                 let last = self.parent.send(&FromWorker::Stopped);
                 return last.map_err(|e| format!("tell the parent: {e}"));
             }
@@ -152,7 +169,9 @@ impl Shell<'_> {
     fn wait(&mut self) -> Result<Ready, String> {
         let now = self.clock.now();
         let log = logger::backlog().then_some(now + LOG_AGAIN);
-        let due = [self.engine.next_tick(), self.clients.due(), log].into_iter().flatten().min();
+        let over = self.stopped.map(|since| since + FAREWELL);
+        let dues = [self.engine.next_tick(), self.clients.due(), log, over];
+        let due = dues.into_iter().flatten().min();
         let timeout = match due {
             _ if self.clients.has_news() => PollTimeout::ZERO,
             None => PollTimeout::NONE,
@@ -256,7 +275,7 @@ impl Shell<'_> {
                 self.say(&FromWorker::Happening(happening))?;
             }
             PrimaryAction::Stopped => {
-                self.stopped = true;
+                self.stopped = Some(self.clock.now());
                 self.close();
             }
         }

@@ -33,7 +33,12 @@ pub enum Outcome {
     /// The other node said nothing, or nothing of use.
     Silence,
     /// It lives.
-    Answer(Peer),
+    Answer {
+        /// What it has said.
+        peer: Peer,
+        /// It had nothing yet, and has just been told which resource it is.
+        virgin: bool,
+    },
 }
 
 /// Why there is no more to be learnt.
@@ -56,7 +61,7 @@ pub fn probe(
     let due = Instant::now() + patience;
     let asking = Asking { parent, own, codec: codec(settings), due };
     match asking.ask() {
-        Ok(peer) => Ok(Outcome::Answer(peer)),
+        Ok((peer, virgin)) => Ok(Outcome::Answer { peer, virgin }),
         Err(Stop::Over) => Ok(Outcome::Over),
         Err(Stop::Silence(why)) => {
             log::info!("[{}] the other node is not heard: {why}", own.resource);
@@ -74,7 +79,8 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    fn ask(&self) -> Result<Peer, Stop> {
+    /// What it is, and whether it is a virgin.
+    fn ask(&self) -> Result<(Peer, bool), Stop> {
         let mut c1 = self.connection(Conn::C1)?;
         let resource = self.own.resource.clone();
         let hello = Hello { resource: resource.clone(), version: VERSION, ext: ext::OURS };
@@ -95,7 +101,7 @@ impl Asking<'_> {
         let Metadata { resuid, localcnt, remotecnt, .. } = *self.own;
         // Who has no id yet has never been connected: there is nothing to compare.
         if resuid == 0 {
-            return Ok(secondary);
+            return Ok((secondary, false));
         }
         let mut c2 = self.connection(Conn::C2)?;
         let ext = ext::OURS & theirs;
@@ -106,25 +112,26 @@ impl Asking<'_> {
             // At least once each: that is all the other node says.
             Handshake::Refusal(refusal) if refusal.errmsg == SPLIT_BRAIN => {
                 let counters = Some((remotecnt + 1, localcnt.saturating_sub(1)));
-                return Ok(Peer { counters, resuid, ..secondary });
+                return Ok((Peer { counters, resuid, ..secondary }, false));
             }
             Handshake::Refusal(refusal) => {
                 log::warn!("[{}] the other node: {}", self.own.resource, refusal.errmsg);
-                return Ok(secondary);
+                return Ok((secondary, false));
             }
             other => return Err(Stop::Silence(format!("it answered {other:?}"))),
         };
         // A virgin has nothing that could be lost.
         if reply.virgin {
-            return Ok(secondary);
+            return Ok((secondary, true));
         }
-        Ok(Peer {
+        let peer = Peer {
             resuid,
             counters: Some((reply.localcnt, reply.remotecnt)),
             consistency: (reply.ext & ext::WHOLE != 0).then_some(Consistency::Consistent),
             ahead: ahead(&reply),
             ..secondary
-        })
+        };
+        Ok((peer, false))
     }
 
     /// A connection that is established.
@@ -201,7 +208,7 @@ impl Asking<'_> {
 }
 
 /// The texts are those of FreeBSD's hastd.
-fn refused(errmsg: &str) -> Result<Peer, Stop> {
+fn refused(errmsg: &str) -> Result<(Peer, bool), Stop> {
     let role = if errmsg.contains("acts as primary") {
         Role::Primary
     } else if errmsg.contains("acts as init") {
@@ -209,7 +216,8 @@ fn refused(errmsg: &str) -> Result<Peer, Stop> {
     } else {
         return Err(Stop::Silence(errmsg.to_owned()));
     };
-    Ok(Peer { live: true, role, resuid: 0, counters: None, consistency: None, ahead: None })
+    let peer = Peer { live: true, role, resuid: 0, counters: None, consistency: None, ahead: None };
+    Ok((peer, false))
 }
 
 /// Bytes that the other node has and we have not.
