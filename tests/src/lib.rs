@@ -21,3 +21,4 @@ pub mod process;
 pub mod random;
 pub mod relayed;
 pub mod wire;
+pub mod writes;

@@ -126,6 +126,10 @@ fn a_killed_worker_is_replaced_in_the_same_role() {
     pair.a.wait_synced();
     assert_ne!(pair.b.worker("secondary"), Some(worker));
     pair.assert_same();
+    // That it has died once is no reason to try for ever what is refused.
+    let refused = pair.b.must_not(5, &["role", "primary", "data"]);
+    assert!(refused.contains("alive"), "{refused}");
+    until("it is secondary again", LIMIT, || pair.b.worker("secondary").is_some());
 }
 
 /// Without it nobody could ever connect again: better to be started again by whoever does that.
