@@ -22,6 +22,7 @@ demo-pair: ## two hosts with one volume: the primary is killed, the other one ta
 
 test: ## every test, those over network namespaces too (as root)
 	@tools/packages test
+	@tools/fsx >/dev/null
 	$(CARGO) test --workspace
 
 sim: ## hastlite's pair in simulation, until a schedule fails or it is stopped
