@@ -6,15 +6,17 @@
 mod control;
 mod dial;
 mod hooks;
+mod names;
 mod resource;
 mod volume;
 
 use crate::conf;
 use crate::config::{Config, this_node};
-use crate::engine::{Happening, Role};
+use crate::engine::{Conn, Happening, Role};
 use crate::msg::{Arrival, FromListener, TCP, ToListener, ToWorker};
 use control::Control;
 use hooks::Hooks;
+use names::Names;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use proto::unix::{Channel, Error as ChannelError};
 use resource::{Managed, News};
@@ -46,6 +48,17 @@ struct Listener {
     channel: Channel<ToListener, FromListener>,
 }
 
+/// A connection that a worker waits for.
+struct Dialing {
+    resource: String,
+    /// Of the worker: the next one has not asked.
+    pid: Option<i32>,
+    conn: Conn,
+}
+
+/// How often it is looked whether a name has been found.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Everything that goes on.
 struct Parent {
     path: PathBuf,
@@ -54,6 +67,9 @@ struct Parent {
     listener: Listener,
     control: Control,
     hooks: Hooks,
+    names: Names,
+    /// Connections that workers wait for while a name is looked up.
+    dialing: Vec<Dialing>,
     resources: BTreeMap<String, Managed>,
     /// Resources that are in no hast.conf any more, until their workers have ended.
     leaving: Vec<Managed>,
@@ -81,10 +97,13 @@ pub fn run(path: &Path, config: Config, readiness: Readiness) -> Result<(), Stri
         listener,
         control,
         hooks: Hooks::default(),
+        names: Names::default(),
+        dialing: Vec::new(),
         resources,
         leaving: Vec::new(),
         quit: false,
     };
+    parent.foresee();
     let result = readiness
         .ready()
         .map_err(|e| format!("say that service has begun: {e}"))
@@ -151,6 +170,7 @@ impl Parent {
             .chain(self.hooks.due(now))
             .chain(self.control.due())
             .chain(supervise::logger::due())
+            .chain((!self.dialing.is_empty()).then(|| now + LOOK))
             .min();
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
@@ -212,19 +232,21 @@ impl Parent {
 
     /// What section 2.3 of the protocol's description has a listening node check before the
     /// resource's own worker is bothered.
-    fn arrive(&self, arrival: Arrival) -> Result<(), String> {
+    fn arrive(&mut self, arrival: Arrival) -> Result<(), String> {
         if arrival.protocol != TCP {
             return Err(format!("{LISTENER} brought a connection of {:?}", arrival.protocol));
         }
         let Arrival { peer, ref resource, .. } = arrival;
-        let of_peer = |managed: &Managed| {
-            managed.config.remote.as_ref().is_some_and(|remote| dial::is_peer(remote, peer))
+        let Parent { names, resources, .. } = self;
+        let mut of_peer = |managed: &Managed| {
+            let remote = managed.config.remote.as_ref();
+            remote.is_some_and(|remote| dial::is_peer(remote, peer, names))
         };
-        if !self.resources.values().any(of_peer) {
+        if !resources.values().any(&mut of_peer) {
             log::warn!("{peer}: is the other node of no resource");
             return Ok(());
         }
-        let refusal = match self.resources.get(resource) {
+        let refusal = match resources.get(resource) {
             None => "Resource not configured.".to_owned(),
             Some(managed) if !of_peer(managed) => "No access to the resource.".to_owned(),
             Some(managed) if managed.role() != Role::Secondary => format!(
@@ -254,7 +276,11 @@ impl Parent {
             }
             for item in news.drain(..) {
                 match item {
-                    News::Connect(conn) => managed.connect(conn),
+                    News::Connect(conn) => {
+                        let (resource, pid) = (name.clone(), managed.worker());
+                        self.dialing.retain(|old| (&old.resource, old.conn) != (&resource, conn));
+                        self.dialing.push(Dialing { resource, pid, conn });
+                    }
                     News::Happening(happening) => {
                         let exec = managed.config.exec.as_ref();
                         self.hooks.run(exec, &[hook_name(&happening), name]);
@@ -264,11 +290,22 @@ impl Parent {
                 }
             }
         }
+        let Parent { dialing, names, resources, .. } = self;
+        dialing.retain(|Dialing { resource, pid, conn }| {
+            let managed = resources.get(resource).filter(|managed| managed.worker() == *pid);
+            managed.is_some_and(|managed| !managed.connect(*conn, names))
+        });
         self.leaving.retain_mut(|managed| {
             managed.turn(now, &mut news);
             news.clear();
             !managed.is_idle()
         });
+    }
+
+    /// Has the names of other nodes looked up.
+    fn foresee(&mut self) {
+        let remotes = self.resources.values().filter_map(|managed| managed.config.remote.as_ref());
+        remotes.for_each(|remote| dial::foresee(remote, &mut self.names));
     }
 
     /// Changes a resource's role, and tells the hooks.
@@ -335,6 +372,7 @@ impl Parent {
             self.leaving.push(managed);
         }
         self.config = config;
+        self.foresee();
     }
 
     /// Ends the children in order: workers first, told so, that what they have is stored.

@@ -1,6 +1,7 @@
 //! Connections to the other node and from clients: sockets that only the parent may open. None of
 //! them is read or written here.
 
+use super::names::{Missing, Names};
 use crate::conf::address::{Address, Family, Host, NBD_PORT, PORT};
 use crate::config::Export;
 use crate::wire::data::Codec;
@@ -21,30 +22,48 @@ use std::path::Path;
 /// Who may connect to an export's socket: its owner, root.
 const EXPORT_MODE: u32 = 0o600;
 
-/// Looks an address up; a name may stand for several.
-pub fn resolve(address: &Address, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let port = address.port.unwrap_or(port);
-    let all: Vec<SocketAddr> = match &address.host {
+/// Looks an address of our own up, and waits for that; a name may stand for several.
+fn resolve(address: &Address, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let found = match &address.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
         Host::Name(name) => (name.as_str(), port)
             .to_socket_addrs()
             .map_err(|e| format!("look up {name}: {e}"))?
-            .filter(|found| match address.family {
-                Family::Any => true,
-                Family::V4 => found.is_ipv4(),
-                Family::V6 => found.is_ipv6(),
-            })
             .collect(),
     };
+    fitting(address, &found, port)
+}
+
+/// The same without waiting: what is known of it now.
+fn known(address: &Address, port: u16, names: &mut Names) -> Result<Vec<SocketAddr>, Missing> {
+    Ok(match &address.host {
+        Host::Ip(ip) => fitting(address, &[SocketAddr::new(*ip, port)], port)?,
+        Host::Name(name) => fitting(address, names.get(name)?, port)?,
+    })
+}
+
+/// Has the name of the other node looked up before anybody needs it.
+pub fn foresee(address: &Address, names: &mut Names) {
+    let _ = known(address, PORT, names);
+}
+
+fn fitting(address: &Address, found: &[SocketAddr], port: u16) -> Result<Vec<SocketAddr>, String> {
+    let fits = |found: &&SocketAddr| match address.family {
+        Family::Any => true,
+        Family::V4 => found.is_ipv4(),
+        Family::V6 => found.is_ipv6(),
+    };
+    let mut all: Vec<SocketAddr> = found.iter().filter(fits).copied().collect();
+    all.iter_mut().for_each(|found| found.set_port(address.port.unwrap_or(port)));
     match all.is_empty() {
         true => Err(format!("{address}: no such address")),
         false => Ok(all),
     }
 }
 
-/// Whether `peer` is `address`.
-pub fn is_peer(address: &Address, peer: IpAddr) -> bool {
-    resolve(address, PORT).is_ok_and(|all| all.iter().any(|found| found.ip() == peer))
+/// Whether `peer` is `address`, as far as is known now.
+pub fn is_peer(address: &Address, peer: IpAddr, names: &mut Names) -> bool {
+    known(address, PORT, names).is_ok_and(|all| all.iter().any(|found| found.ip() == peer))
 }
 
 fn tcp(address: &SocketAddr, what: &str) -> Result<OwnedFd, String> {
@@ -55,25 +74,29 @@ fn tcp(address: &SocketAddr, what: &str) -> Result<OwnedFd, String> {
 }
 
 /// Begins to connect. The worker that gets the connection sees whether it comes about.
-pub fn dial(remote: &Address, source: Option<&Address>) -> Result<OwnedFd, String> {
+pub fn dial(
+    remote: &Address,
+    source: Option<&Address>,
+    names: &mut Names,
+) -> Result<OwnedFd, Missing> {
+    let source = source.map(|source| known(source, 0, names)).transpose()?;
     let mut why = String::new();
-    for address in resolve(remote, PORT)? {
-        match dial_one(&address, source) {
+    for address in known(remote, PORT, names)? {
+        match dial_one(&address, source.as_deref()) {
             Ok(socket) => return Ok(socket),
             Err(error) => why = error,
         }
     }
-    Err(why)
+    Err(why.into())
 }
 
-fn dial_one(address: &SocketAddr, source: Option<&Address>) -> Result<OwnedFd, String> {
+fn dial_one(address: &SocketAddr, source: Option<&[SocketAddr]>) -> Result<OwnedFd, String> {
     let socket = tcp(address, "connect to")?;
     if let Some(source) = source {
-        let from = resolve(source, 0)?;
-        let from = from
+        let from = source
             .iter()
             .find(|from| from.is_ipv4() == address.is_ipv4())
-            .ok_or_else(|| format!("connect to {address}: {source} is of another family"))?;
+            .ok_or_else(|| format!("connect to {address}: the source is of another family"))?;
         bind(socket.as_raw_fd(), &SockaddrStorage::from(*from))
             .map_err(|e| format!("connect to {address}: bind {from}: {e}"))?;
     }

@@ -6,6 +6,7 @@
 
 use super::control::Failure;
 use super::dial;
+use super::names::{Missing, Names};
 use crate::component::Component;
 use crate::config::{Change, Resource};
 use crate::ctl::message::Code;
@@ -254,20 +255,23 @@ impl Managed {
         self.tell(&ToWorker::Arrival { protocol, packet, socket })
     }
 
-    /// The worker asked for a connection: it gets one, or the reason why not.
-    pub fn connect(&self, conn: Conn) {
+    /// The worker asked for a connection: it gets one, or the reason why not. False if neither is
+    /// known yet.
+    pub fn connect(&self, conn: Conn, names: &mut Names) -> bool {
         let dialed = match &self.config.remote {
-            Some(remote) => dial::dial(remote, self.config.source.as_ref()),
-            None => Err("there is no remote".to_owned()),
+            Some(remote) => dial::dial(remote, self.config.source.as_ref(), names),
+            None => Err("there is no remote".to_owned().into()),
         };
         let message = match dialed {
             Ok(socket) => ToWorker::Connection { protocol: TCP.to_owned(), conn, socket },
-            Err(why) => ToWorker::NoConnection { conn, why },
+            Err(Missing::Failed(why)) => ToWorker::NoConnection { conn, why },
+            Err(Missing::NotYet) => return false,
         };
         // Before it has begun, it asks the other node whether it may.
         if let State::Starting { worker, .. } | State::Running(worker) = &self.state {
             worker.tell(&message);
         }
+        true
     }
 
     fn begin(&mut self, now: Instant, news: &mut Vec<News>) {
