@@ -32,7 +32,7 @@ mod transmission;
 use crate::Data;
 use crate::engine::{ClientRequest, Op};
 use crate::wire::errno::Errno;
-pub use blocks::{BlockStatus, DIRTY, HOLE, MARKED, MOST_RUNS, Run, ZERO};
+pub use blocks::{BlockStatus, DIRTY, HOLE, MARKED, MOST_RUNS, Run, ZERO, runs};
 use handshake::{Agreed, Handshake, LONGEST_OPTION, Then};
 use input::Input;
 use reply::{Output, Refusal};

@@ -18,6 +18,8 @@ pub const MARKED: u32 = 1 << 1;
 
 /// The most runs that one reply tells of a context. Clients ask on where it ends.
 pub const MOST_RUNS: usize = 4096;
+/// The most extents that are looked at for one reply: all of a question, if they are not tiny.
+const MOST_EXTENTS: usize = 1 << 14;
 /// Bytes of the longest name of a context.
 pub const LONGEST_NAME: usize = 32;
 
@@ -69,6 +71,28 @@ pub struct Run {
     pub length: u64,
     /// Of the context in question.
     pub flags: u32,
+}
+
+/// The runs of a range, from what is known of extents by their number; it ends earlier than the
+/// question where there are very many. Offset, length and the length of an extent are bytes.
+pub fn runs(offset: u64, length: u64, extent: u64, flags: impl Fn(usize) -> u32) -> Vec<Run> {
+    let mut found: Vec<Run> = Vec::new();
+    let extent = extent.max(1);
+    let (mut at, end) = (offset, offset.saturating_add(length));
+    for _ in 0..MOST_EXTENTS {
+        if at >= end || found.len() >= MOST_RUNS {
+            break;
+        }
+        let number = at / extent;
+        let next = (number + 1).saturating_mul(extent).min(end);
+        let flags = flags(usize::try_from(number).unwrap_or(usize::MAX));
+        match found.last_mut() {
+            Some(last) if last.flags == flags => last.length += next - at,
+            _ => found.push(Run { length: next - at, flags }),
+        }
+        at = next;
+    }
+    found
 }
 
 /// What is known of the range that a client has asked about, from where it begins. Runs may reach
@@ -142,6 +166,24 @@ mod tests {
         assert_eq!(told(&runs, 1 << 20, true), [(1024, 0)]);
         assert_eq!(told(&[(u64::MAX, 1), (u64::MAX, 1)], u32::MAX, true), [(u32::MAX, 1)]);
         assert_eq!(told(&[(512, 1)], 4096, false), [(512, 1)], "less than was asked");
+    }
+
+    #[test]
+    fn runs_follow_extents_and_no_question_takes_long() {
+        let third = |number| u32::from(number == 3);
+        let run = |length, flags| Run { length, flags };
+        assert_eq!(runs(0, 100, 10, third), [run(30, 0), run(10, 1), run(60, 0)]);
+        assert_eq!(runs(35, 10, 10, third), [run(5, 1), run(5, 0)]);
+        assert_eq!(runs(35, 5, 10, third), [run(5, 1)]);
+        assert_eq!(runs(0, 0, 10, third), []);
+        let asked = std::cell::Cell::new(0);
+        let clean = |_| {
+            asked.set(asked.get() + 1);
+            0
+        };
+        assert_eq!(runs(512, u32::MAX.into(), 512, clean), [run(512 << 14, 0)]);
+        assert_eq!(asked.get(), MOST_EXTENTS);
+        assert_eq!(runs(0, u32::MAX.into(), 1 << 20, third).len(), 3);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{Clock, Handed, Parent, Refusal, codec, exit};
 use crate::ctl::message::Objection;
 use crate::engine::{Conn, Io, Now, Primary, PrimaryAction, PrimaryInput, Token, role};
 use crate::msg::{FromWorker, TCP, ToWorker};
-use crate::nbd::{BlockStatus, DIRTY, Export, MARKED, MOST_RUNS, Run};
+use crate::nbd::{BlockStatus, DIRTY, Export, MARKED, runs};
 use crate::storage::{Completion, Storage};
 use crate::wire::data::Codec;
 use crate::wire::hello::Handshake;
@@ -407,20 +407,11 @@ impl Shell<'_> {
     /// Where the nodes may differ; what is allocated is not known here.
     fn block_status(&self, offset: u64, length: u64) -> BlockStatus {
         let map = self.engine.map();
-        let mut dirty: Vec<Run> = Vec::new();
-        let extent = u64::from(self.engine.metadata().extentsize);
-        let (mut at, end) = (offset, offset + length);
-        while at < end && dirty.len() < MOST_RUNS {
-            let number = usize::try_from(at / extent).unwrap_or(usize::MAX);
-            let next = ((at / extent + 1) * extent).min(end);
+        let extent = self.engine.metadata().extentsize;
+        let dirty = runs(offset, length, extent.into(), |number| {
             let dirt = if map.source(number).is_some() { DIRTY } else { 0 };
-            let flags = if map.is_durable(number) { dirt | MARKED } else { dirt };
-            match dirty.last_mut() {
-                Some(last) if last.flags == flags => last.length += next - at,
-                _ => dirty.push(Run { length: next - at, flags }),
-            }
-            at = next;
-        }
+            if map.is_durable(number) { dirt | MARKED } else { dirt }
+        });
         BlockStatus { allocation: Vec::new(), dirty }
     }
 
