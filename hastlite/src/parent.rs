@@ -9,6 +9,7 @@ mod hooks;
 mod names;
 mod resource;
 mod volume;
+mod worker;
 
 use crate::conf;
 use crate::config::{Config, this_node};

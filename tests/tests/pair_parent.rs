@@ -78,6 +78,21 @@ fn a_role_that_was_had_is_had_again_when_the_component_is_back() {
 }
 
 #[test]
+fn a_role_outlives_a_reload_while_the_component_is_away() {
+    let mut pair = Pair::running(&Options::default());
+    let (disk, away) = (pair.b.component(), pair.b.path("away"));
+    fs::rename(&disk, &away).unwrap();
+    pair.b.set_timeout(3);
+    process::kill(pair.b.pid(), Signal::SIGHUP);
+    pair.b.wait_for("No such file");
+    fs::rename(&away, &disk).unwrap();
+    until("another worker", LIMIT, || pair.b.worker("secondary").is_some());
+    pair.a.client().write(0, &[1; 4096]).expect("write");
+    pair.a.wait_synced();
+    pair.assert_same();
+}
+
+#[test]
 fn two_who_order_the_same_hear_the_same() {
     let pair = unheard();
     // So that it is refused, and not before the other node was asked.

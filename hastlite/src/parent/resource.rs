@@ -7,6 +7,7 @@
 use super::control::Failure;
 use super::dial;
 use super::names::{Missing, Names};
+use super::worker::Worker;
 use crate::component::Component;
 use crate::config::{Change, Resource};
 use crate::ctl::message::Code;
@@ -32,9 +33,6 @@ const START: Duration = Duration::from_secs(60);
 /// resource.
 const STOP: Duration = Duration::from_secs(20);
 
-/// How long a worker that lost its channel may take to end, before SIGTERM and then SIGKILL.
-const PATIENCE: Duration = Duration::from_millis(500);
-
 /// A worker that served so long was not badly begun.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -54,20 +52,6 @@ pub enum News {
     Report(Box<Report>),
     /// The worker needs a connection.
     Connect(Conn),
-}
-
-struct Worker {
-    child: Child,
-    channel: Channel<ToWorker, FromWorker>,
-    since: Instant,
-}
-
-impl Worker {
-    /// Never waits: one that hears nothing any more must not keep us from all the others. Whether
-    /// it was told.
-    fn tell(&self, message: &ToWorker) -> bool {
-        matches!(self.channel.try_send(message), Ok(true))
-    }
 }
 
 enum State {
@@ -178,10 +162,14 @@ impl Managed {
 
     /// Begins to change the role. [`News::Role`] tells what came of it.
     pub fn change(&mut self, role: Role, force: bool, now: Instant, news: &mut Vec<News>) {
-        self.wanted = role;
-        self.force = force;
         self.had = false;
         self.deaths = 0;
+        self.restart(role, force, now, news);
+    }
+
+    fn restart(&mut self, role: Role, force: bool, now: Instant, news: &mut Vec<News>) {
+        self.wanted = role;
+        self.force = force;
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle | State::Down { .. } => self.begin(now, news),
             State::Starting { worker, .. } | State::Running(worker) => {
@@ -211,7 +199,8 @@ impl Managed {
                 self.unsaid = Some(address || self.unsaid == Some(true));
                 self.say_settings();
             }
-            Change::Restart => self.change(self.wanted, false, now, news),
+            // Nobody has asked for another role: what was had is to be had again.
+            Change::Restart => self.restart(self.wanted, false, now, news),
         }
     }
 
@@ -382,7 +371,7 @@ impl Managed {
                     State::Starting { worker, .. },
                     Ok(Some(FromWorker::Refused { code, loses, why })),
                 ) => {
-                    end(worker);
+                    worker.end();
                     let code = if code == UNSAFE { Code::Unsafe } else { Code::Failed };
                     return self.refused(Failure { code, loses, why }, now, news);
                 }
@@ -391,7 +380,7 @@ impl Managed {
                     return;
                 }
                 (State::Stopping { worker, .. }, Ok(Some(FromWorker::Stopped))) => {
-                    end(worker);
+                    worker.end();
                     return self.begin(now, news);
                 }
                 (State::Stopping { worker, due, told }, Ok(None)) if now < due => {
@@ -402,7 +391,7 @@ impl Managed {
                     log::warn!(
                         "[{}] the worker did not come to its end: {}",
                         self.name(),
-                        end(worker)
+                        worker.end()
                     );
                     return self.begin(now, news);
                 }
@@ -444,7 +433,7 @@ impl Managed {
         }
         self.deaths += 1;
         let title = worker.child.title().to_owned();
-        let how = end(worker);
+        let how = worker.end();
         let how = match why {
             None => how,
             Some(why) => format!("{why}; {how}"),
@@ -477,14 +466,6 @@ impl Managed {
             State::Idle | State::Down { .. } => None,
         }
     }
-}
-
-/// Ends what is left of a worker: without its channel it ends by itself, and is killed if it does
-/// not. How it ended.
-fn end(worker: Worker) -> String {
-    let Worker { child, channel, .. } = worker;
-    let ended = supervise::stop(channel, vec![child], PATIENCE).pop().and_then(|ended| ended.exit);
-    ended.map_or_else(|| "its end is unknown".to_owned(), |exit| exit.to_string())
 }
 
 #[cfg(test)]
