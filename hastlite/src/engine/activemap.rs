@@ -290,6 +290,13 @@ impl ActiveMap {
         !self.fresh.list.is_empty() || !self.covered.list.is_empty()
     }
 
+    /// Whether a flush of both would let [`ActiveMap::clean`] take bits out, now or in a second.
+    pub fn unflushed_and_cool(&self, now: Now) -> bool {
+        let recent = stamp(now.saturating_sub(COOL));
+        let unflushed = self.fresh.list.iter().chain(&self.covered.list);
+        unflushed.map(|&e| e as usize).any(|e| self.pending[e] == 0 && self.touched[e] <= recent)
+    }
+
     /// Takes bits out that nothing needs any more; at most `keepdirty` stay because they were
     /// written to lately, none with `all`. Returns how many went.
     pub fn clean(&mut self, now: Now, all: bool) -> usize {

@@ -149,3 +149,25 @@ fn a_sequential_writer_finds_extents_marked_ahead() {
     assert!(waits <= 3, "{waits} waits");
     assert!(m.wanted().count() <= 200 + AHEAD);
 }
+
+#[test]
+fn a_flush_is_of_use_once_an_extent_is_left_alone() {
+    let mut m = map(100, 0);
+    assert!(!m.unflushed_and_cool(COOL * 10));
+    for second in 0..20 {
+        let now = 60_000 + second * 1000;
+        m.begin_write(3..4, now);
+        assert!(!m.unflushed_and_cool(now + COOL), "one is under way");
+        m.end_write(3..4);
+        assert!(!m.unflushed_and_cool(now + COOL - 1000));
+    }
+    // The others' does not make it wait.
+    let last = 79_000;
+    m.begin_write(4..5, last + COOL);
+    m.end_write(4..5);
+    assert!(m.unflushed_and_cool(last + COOL));
+    m.begin_flush();
+    assert!(m.unflushed_and_cool(last + COOL));
+    m.end_flush(true);
+    assert!(!m.unflushed_and_cool(last + COOL));
+}

@@ -14,8 +14,13 @@ use crate::wire::request::Cmd;
 /// How a round ended for those who waited.
 pub type Flushed = Result<(), Errno>;
 
-/// The engine flushes by itself this long after the first write that no flush covers.
-const CHECKPOINT: Now = 5_000;
+/// This long after the first write that no flush covers the engine looks whether it has to flush by
+/// itself: if there is an extent that could be clean then.
+const CHECKPOINT: Now = COOL;
+
+/// If not, because all are being written to again and again, it looks again after this. To flush
+/// then would bring everything to the disks, and nobody would gain by it.
+const LOOK_AGAIN: Now = 1_000;
 
 #[derive(Debug, Default)]
 pub struct Rounds {
@@ -211,7 +216,11 @@ impl Primary {
     pub(super) fn flush_tick(&mut self) {
         let idle = self.rounds.is_idle();
         if self.link.up() && idle && self.map.unflushed() && self.now >= self.rounds.checkpoint_at {
-            self.join(Waiter::Checkpoint);
+            if self.map.unflushed_and_cool(self.now) {
+                self.join(Waiter::Checkpoint);
+            } else {
+                self.rounds.checkpoint_at = self.now + LOOK_AGAIN;
+            }
         }
         if self.rounds.clean_at.is_some_and(|at| self.now >= at) {
             self.map.clean(self.now, false);
