@@ -29,10 +29,17 @@ sim: ## hastlite's pair in simulation, until a schedule fails or it is stopped
 	HASTLITE_SIM_COUNT=0 $(CARGO) test --release -p hastlite --lib \
 		sim::tests::schedules_from_fresh_seeds -- --nocapture
 
-bench: ## DORA per second beside Kea and ISC dhcpd
+bench: ## DORA per second beside Kea and ISC dhcpd; then bench-pair
 	@tools/packages bench
 	$(CARGO) build --release -p dhcpd -p pfhelper
 	@bench/run
+	@$(MAKE) --no-print-directory bench-pair
+
+bench-pair: ## hastlite beside quorum, nbdkit and the least there could be; its resync; migrations
+	@tools/packages bench-pair
+	$(CARGO) build --release -p hastlite
+	$(CARGO) build --release -p proto --example migrate
+	@bench/pair
 
 check-bsd: ## compile, lint and link for FreeBSD, OpenBSD and NetBSD; check their C headers
 	@tools/packages bsd
@@ -62,4 +69,4 @@ install: ## into $(DESTDIR)$(PREFIX); build first, as another user if you like
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile
 
-.PHONY: build demo demo-pair test sim bench check-bsd fuzz-smoke fmt lint deny ci install help
+.PHONY: build demo demo-pair test sim bench bench-pair check-bsd fuzz-smoke fmt lint deny ci install help
