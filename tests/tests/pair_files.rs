@@ -91,6 +91,8 @@ impl Drop for Disk {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Nobody answers there any more, and nobody may be in its way.
+        let _ = Command::new("umount").arg("-l").arg(&self.fuse).output();
     }
 }
 
