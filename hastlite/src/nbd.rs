@@ -435,6 +435,11 @@ impl Session {
         self.in_flight.release(requests, data);
     }
 
+    /// Changes [`Limits::bytes`]; what is in flight already stays.
+    pub fn set_limit(&mut self, bytes: u64) {
+        self.in_flight.set_limit(bytes);
+    }
+
     /// From now on everything new is refused, with the error that tells clients to leave.
     pub fn shut_down(&mut self) {
         self.shutdown = true;

@@ -282,6 +282,31 @@ fn a_client_that_has_left_does_not_keep_the_worker_busy() {
 }
 
 #[test]
+fn many_clients_have_no_more_in_flight_than_a_few() {
+    let pair = Pair::running(&Options { timeout: 30, ..Options::default() });
+    let silent = pair.b.worker("secondary").expect("a worker");
+    let worker = pair.a.worker("primary").expect("a worker");
+    // Nothing is answered from now on.
+    process::kill(silent, Signal::SIGSTOP);
+    let data = vec![1; 1 << 20];
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            let mut client =
+                Nbd::connect(&pair.a.socket(), RESOURCE, Duration::from_secs(1)).expect("connect");
+            let data = &data;
+            // Until it takes no more.
+            scope.spawn(move || {
+                (0..24).try_for_each(|_| client.send(1, 0, 0, 1 << 20, data).map(drop))
+            });
+        }
+    });
+    let status = process::rights(worker).status;
+    process::kill(silent, Signal::SIGCONT);
+    let resident: u64 = status["VmHWM"].trim_end_matches(" kB").parse().expect("a number");
+    assert!(resident < 500 << 10, "{resident} KiB");
+}
+
+#[test]
 fn a_client_that_takes_no_replies_does_not_hold_the_role() {
     let pair = Pair::running(&Options::default());
     let mut deaf = pair.a.client();

@@ -186,6 +186,11 @@ impl InFlight {
         Self { limits, requests: 0, bytes: 0, slots: Vec::new(), free: Vec::new() }
     }
 
+    /// Changes [`Limits::bytes`].
+    pub fn set_limit(&mut self, bytes: u64) {
+        self.limits.bytes = bytes;
+    }
+
     /// Whether a request that holds so many bytes may be taken now. One is always taken.
     pub fn has_room(&self, bytes: u64) -> bool {
         let fits = self.bytes.checked_add(bytes).is_some_and(|all| all <= self.limits.bytes);

@@ -17,6 +17,10 @@ use std::sync::Arc;
 /// The most clients at a time; whoever comes then waits in the listening socket.
 const MOST: usize = 64;
 
+/// Bytes of data that all of them together may have in flight; each has the same share of it, but
+/// one request.
+const BYTES: u64 = 256 << 20;
+
 /// How long a client may be at its options, in milliseconds.
 const PATIENCE: Now = 30_000;
 
@@ -101,6 +105,7 @@ impl Clients {
                     let session = Session::new(name, export, Limits::default());
                     let client = Client { stream, session, since: now, stirred: true };
                     self.clients.insert(name, client);
+                    self.share();
                 }
                 Err(Errno::EAGAIN) => return,
                 Err(Errno::EINTR | Errno::ECONNABORTED) => {}
@@ -196,9 +201,18 @@ impl Clients {
     }
 
     fn hang_up(&mut self, name: u32, why: &str) {
-        if self.clients.remove(&name).is_some() && !why.is_empty() {
-            log::info!("a client is gone: {why}");
+        if self.clients.remove(&name).is_some() {
+            self.share();
+            if !why.is_empty() {
+                log::info!("a client is gone: {why}");
+            }
         }
+    }
+
+    fn share(&mut self) {
+        let share = BYTES / (self.clients.len() as u64).max(1);
+        let share = share.min(Limits::default().bytes);
+        self.clients.values_mut().for_each(|client| client.session.set_limit(share));
     }
 }
 
