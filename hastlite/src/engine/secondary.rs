@@ -17,6 +17,7 @@ mod handshake;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod unflushed;
 
 use super::activemap::Bits;
 use super::{Consistency, Counters, Happening, Metadata, Now, Role, SecondaryAction};
@@ -26,6 +27,7 @@ use crate::wire::errno::Errno;
 use book::Book;
 use handshake::{Answering, Half, Tokens};
 use requests::Queue;
+use unflushed::Unflushed;
 
 /// A primary that says nothing for so long is given up, as FreeBSD's secondary does: twice the time
 /// between keepalives.
@@ -51,6 +53,7 @@ pub struct Secondary {
     links: u64,
     book: Book,
     queue: Queue,
+    unflushed: Unflushed,
     counters: Counters,
     trouble: Option<String>,
     next: u64,
@@ -85,6 +88,7 @@ impl Secondary {
     ) -> Self {
         Self {
             meta,
+            unflushed: Unflushed::new(map.len()),
             map,
             sector: u64::from(sector.max(1)),
             settings,

@@ -6,6 +6,7 @@
 
 use super::super::ranges::{Key, Ranges};
 use super::super::{Consistency, Io, Now, SecondaryAction, Token, ext};
+use super::unflushed::mark;
 use super::{LONGEST, Secondary};
 use crate::Data;
 use crate::wire::errno::Errno;
@@ -231,6 +232,9 @@ impl Secondary {
             Cmd::Delete => Io::Discard { offset, length },
             Cmd::Flush | Cmd::Keepalive => Io::Flush,
         };
+        if cmd == Cmd::Flush {
+            self.unflushed.begins(id);
+        }
         self.queue.at_disk += 1;
         out.push(SecondaryAction::Io(Token(id), io));
     }
@@ -257,10 +261,18 @@ impl Secondary {
         let error = result.as_ref().err().copied();
         let reply = Reply { error, data: result.ok().flatten(), ..plain(seq) };
         self.reply(op.link, reply, out);
+        let error = error.filter(|&error| cmd == Cmd::Write || !unsupported(error));
         if changes(cmd) {
             self.stored(id);
-            if let Some(error) = error.filter(|&error| cmd == Cmd::Write || !unsupported(error)) {
-                self.not_stored(offset, length, memsync, error, out);
+            let (first, last) = self.extents(offset, length);
+            match error {
+                Some(error) => self.not_stored(offset, length, memsync, error, out),
+                None => self.unflushed.changed(first, last),
+            }
+        } else if cmd == Cmd::Flush {
+            match error {
+                Some(error) => self.not_flushed(error, out),
+                None => self.unflushed.succeeded(id),
             }
         }
         let mut ready = std::mem::take(&mut self.queue.ready);
@@ -294,12 +306,8 @@ impl Secondary {
         error: Errno,
         out: &mut Vec<SecondaryAction>,
     ) {
-        let extentsize = u64::from(self.meta.extentsize.max(1));
-        for extent in offset / extentsize..=(offset + length - 1) / extentsize {
-            if let Some(byte) = self.map.get_mut((extent / 8) as usize) {
-                *byte |= 1 << (extent % 8);
-            }
-        }
+        let (first, last) = self.extents(offset, length);
+        mark(&mut self.map, first, last);
         self.write_map(out);
         if received {
             // Somebody may rely on it already.
@@ -308,6 +316,23 @@ impl Secondary {
         let why = format!("write {length} bytes at {offset} of the data area: {error}");
         log::error!("{}: {why}", self.meta.resource);
         self.end_link(&why, out);
+    }
+
+    /// What was said to be stored since the disk last brought everything onto stable storage may not
+    /// be there: it says so once, and nobody knows of what.
+    fn not_flushed(&mut self, error: Errno, out: &mut Vec<SecondaryAction>) {
+        self.unflushed.failed(&mut self.map);
+        self.write_map(out);
+        self.write_meta(self.with(Consistency::Inconsistent), out);
+        let why = format!("flush: {error}");
+        log::error!("{}: {why}", self.meta.resource);
+        self.end_link(&why, out);
+    }
+
+    /// The first and the last that a change is in.
+    fn extents(&self, offset: u64, length: u64) -> (u64, u64) {
+        let extentsize = u64::from(self.meta.extentsize.max(1));
+        (offset / extentsize, (offset + length.max(1) - 1) / extentsize)
     }
 
     fn count(&mut self, cmd: Cmd, failed: bool) {

@@ -324,6 +324,31 @@ fn h2_what_could_not_be_stored_is_in_the_next_handshakes_map() {
 }
 
 #[test]
+fn h22_what_a_flush_could_not_bring_there_is_in_doubt() {
+    let mut rig = Rig::new(meta(5, 0, 0), &[]);
+    rig.link(0, (5, 0, 0));
+    for (seq, extent) in [(1, 1), (3, 4)] {
+        let out = rig.on(SecondaryInput::Request(request(
+            Cmd::Write,
+            seq,
+            u64::from(EXTENT) * extent,
+            512,
+        )));
+        let at = ios(&out)[0].0;
+        rig.on(SecondaryInput::Done(at, Ok(None)));
+        let out = rig.ask(Cmd::Flush, seq + 1, 0, 0);
+        let [(at, Io::Flush)] = ios(&out)[..] else { panic!("{out:?}") };
+        // The first one succeeds, and what it covered is in no doubt.
+        let result = if seq == 1 { Ok(None) } else { Err(EIO) };
+        let out = rig.on(SecondaryInput::Done(at, result));
+        rig.settle(out);
+    }
+    assert!(rig.engine.link.is_none(), "the primary is not to go on as if it had been stored");
+    assert_eq!(rig.engine.meta.consistency, Consistency::Inconsistent);
+    assert_eq!(rig.link(0, (5, 0, 0)).map.unwrap()[0], 0b10000);
+}
+
+#[test]
 fn a_trim_that_the_disk_cannot_do_is_only_said() {
     let mut rig = Rig::new(meta(5, 0, 0), &[]);
     rig.link(ext::OURS, (5, 0, 0));
