@@ -310,6 +310,11 @@ impl Primary {
         self.tell(Happening::Connect);
         self.resync_begins();
         self.tell_state();
+        if self.needs_peer() && self.map.to_peer().is_empty() {
+            // It is the source. With marks of its own it would take itself for the target, and with
+            // the first write its copy, the only whole one, for incomplete.
+            self.state_is(State::Consistent);
+        }
         self.unpark();
     }
 

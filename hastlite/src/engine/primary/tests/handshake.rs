@@ -224,6 +224,21 @@ fn h7_a_peer_of_our_kind_is_told_how_its_data_stands() {
 }
 
 #[test]
+fn h7_a_source_with_marks_of_its_own_is_told_that_it_is_no_target() {
+    let mut m = meta(7, 0, 0);
+    m.consistency = Consistency::Inconsistent;
+    let mut w = start(m, vec![0; MAP]);
+    w.peer.ext = ext::OURS;
+    w.peer.map[0] = 0b110;
+    w.tick();
+    while !w.connected {
+        w.input_one();
+        w.disk_all();
+    }
+    assert_eq!(w.peer.requests[0].state, Some(State::Consistent), "before all else");
+}
+
+#[test]
 fn h7_an_incomplete_primary_never_copies_to_the_other() {
     let mut m = meta(7, 0, 0);
     m.consistency = Consistency::Inconsistent;
