@@ -21,6 +21,9 @@ use supervise::logger;
 /// The most bytes of data in a request: what FreeBSD's largest buffers hold, and ours.
 const LIMIT: u32 = 1 << 20;
 
+/// Bytes whose way into the system's memory is shorter than a packet's to the other node.
+const LITTLE: usize = 32 << 10;
+
 /// The most connections that have not become a link.
 const MOST: usize = 8;
 
@@ -86,7 +89,7 @@ struct Shell<'a> {
     /// Its name, for the log.
     resource: String,
     actions: Vec<SecondaryAction>,
-    /// For the disk, once the replies that are known have left.
+    /// For the disk; if it is much, once the replies that are known have left.
     ios: Vec<(Token, Io)>,
     completions: Vec<Completion>,
     /// Connections that turned out to be of no more use, and why.
@@ -132,17 +135,34 @@ impl Shell<'_> {
     fn settle(&mut self) -> Result<(), String> {
         loop {
             self.act()?;
-            self.send();
-            self.act()?;
+            if !self.little() {
+                self.send();
+                self.act()?;
+            }
             for (token, io) in self.ios.drain(..) {
                 self.storage.push(token, io);
             }
             self.storage.submit();
-            if !self.storage.has_done() {
+            if self.storage.has_done() {
+                self.take_completions()?;
+                continue;
+            }
+            self.send();
+            self.act()?;
+            if self.ios.is_empty() {
                 return Ok(());
             }
-            self.take_completions()?;
         }
+    }
+
+    /// Whether all there is to be stored is stored sooner than a reply is sent: then what was
+    /// received and what was stored is said at once, and the other node is woken once.
+    fn little(&self) -> bool {
+        let bytes = self.ios.iter().map(|(_, io)| match io {
+            Io::Write { data, .. } => data.len(),
+            _ => 0,
+        });
+        bytes.sum::<usize>() <= LITTLE
     }
 
     /// Blocks until there is something to do.
