@@ -137,12 +137,17 @@ pub fn promote(
     }
     let mut metadata = own.clone();
     metadata.prevrole = Role::Primary;
-    // Whoever forces it takes the data as it is, from now on; and the other node can tell.
+    let unheard = !peer.is_some_and(|peer| peer.live);
     if refusal.is_some() {
-        metadata.localcnt = metadata.localcnt.saturating_add(1);
         metadata.consistency = Consistency::Consistent;
     }
-    let unheard = !peer.is_some_and(|peer| peer.live);
+    // Whoever forces it takes the data as it is, from now on; and the other node can tell. So does
+    // whoever serves without having heard the other node: what is here now is what clients see,
+    // though they may write nothing; it may be all that is left of what the other one has
+    // acknowledged and lost with its power; and it is not to be overwritten by that one later.
+    if refusal.is_some() || unheard && own.resuid != 0 {
+        metadata.localcnt = metadata.localcnt.saturating_add(1);
+    }
     Ok(Promotion { metadata, forced: refusal, unheard })
 }
 
@@ -259,7 +264,8 @@ mod tests {
         for other in [None, Some(peer(false, Role::Primary, 1, 0))] {
             let done = promote(&me, &[], other.as_ref(), false).unwrap();
             assert_eq!((done.unheard, done.forced), (true, None));
-            assert_eq!((done.metadata.localcnt, done.metadata.prevrole), (0, Role::Primary));
+            // What it has may be all that is left of what was acknowledged.
+            assert_eq!((done.metadata.localcnt, done.metadata.prevrole), (1, Role::Primary));
         }
     }
 

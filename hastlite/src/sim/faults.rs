@@ -228,7 +228,7 @@ impl Sim {
     }
 
     /// What the other node would say if it were asked now.
-    fn peer_of(&self, node: usize) -> Option<Peer> {
+    pub(super) fn peer_of(&self, node: usize) -> Option<Peer> {
         let there = &self.nodes[1 - node];
         let role = there.role().filter(|_| self.now >= self.net.blocked)?;
         let meta = &there.disk.meta;

@@ -5,6 +5,7 @@ use super::net::{Message, Way};
 use super::{Event, Sim};
 use crate::Data;
 use crate::engine::primary::Primary;
+use crate::engine::role::promote;
 use crate::engine::secondary::Secondary;
 use crate::engine::{Io, Now, PrimaryInput, Role, SecondaryInput, Token};
 use crate::wire::errno::Errno;
@@ -115,6 +116,7 @@ impl Sim {
         }
         let settings = self.settings.clone();
         let seed = self.random.bits();
+        let peer = self.peer_of(node);
         let here = &mut self.nodes[node];
         here.process += 1;
         here.tick_at = None;
@@ -129,6 +131,10 @@ impl Sim {
         match role {
             Role::Init => here.process_kind = Process::Init,
             Role::Primary => {
+                // As the worker does; by force only where that was decided already.
+                let promotion = promote(&meta, &map, peer.as_ref(), false);
+                let meta = promotion.map_or(meta, |promotion| promotion.metadata);
+                here.disk.meta = meta.clone();
                 // How slow a client's own disk is, is no business of the engine's.
                 here.trouble.slow = 0;
                 here.process_kind =
