@@ -133,6 +133,7 @@ impl Sim {
             Role::Primary => {
                 // As the worker does; by force only where that was decided already.
                 let promotion = promote(&meta, &map, peer.as_ref(), false);
+                let promotion = promotion.ok().filter(|_| self.shim.counts_promotions());
                 let meta = promotion.map_or(meta, |promotion| promotion.metadata);
                 here.disk.meta = meta.clone();
                 // How slow a client's own disk is, is no business of the engine's.

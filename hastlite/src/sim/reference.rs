@@ -130,6 +130,11 @@ impl Shim {
         }
     }
 
+    /// Whether a promotion without the other node leaves a trace: not where processes do not.
+    pub fn counts_promotions(&self) -> bool {
+        self.rule != Some(Reference::H6)
+    }
+
     /// The primary says something in a handshake.
     pub fn says(&mut self, node: usize, message: &mut Handshake) {
         if let Handshake::Second(second) = message

@@ -205,8 +205,9 @@ fn h6(reference: Option<Reference>) -> Pair {
     pair.0.dies(1, false);
     pair.write(0, 3);
     pair.0.dies(0, false);
-    pair.0.start(1, Role::Primary);
+    // Not before the other one is heard: that would count as gone on alone, too.
     pair.0.start(0, Role::Secondary);
+    pair.0.start(1, Role::Primary);
     pair.well();
     pair.swap(0);
     pair.0.dies(1, false);
