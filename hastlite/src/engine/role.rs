@@ -193,12 +193,6 @@ fn whole(own: &Metadata, peer: &Peer) -> bool {
         && peer.counters == Some((own.remotecnt, own.localcnt))
 }
 
-/// The metadata of a node whose worker has ended, in another role than primary. Nothing is lost by
-/// that: what the other node has not is in the counters and in the map.
-pub fn demote(own: &Metadata, to: Role) -> Metadata {
-    Metadata { prevrole: to, ..own.clone() }
-}
-
 /// Gives up what this node has written alone: at the next handshake it takes the other one's data,
 /// wherever the two differ. What has been written on both since they were last the same is in their
 /// maps, so that no more than that is copied.
@@ -317,7 +311,7 @@ mod tests {
         };
         assert!(decide(&me, &second).is_err());
         assert_eq!(discard(&me, Role::Primary), Err(Refusal::IsPrimary));
-        let given_up = discard(&demote(&me, Role::Secondary), Role::Secondary).unwrap();
+        let given_up = discard(&me, Role::Secondary).unwrap();
         let found = decide(&given_up, &second).unwrap();
         assert_eq!((found.verdict, found.source), (Verdict::Discarded, SyncSource::Primary));
         // Nor is it promoted by mistake before it has the other one's data.

@@ -76,11 +76,6 @@ impl Decoder {
         }
     }
 
-    /// Changes the most bytes of data that are taken from the next packet on.
-    pub fn set_limit(&mut self, limit: u32) {
-        self.limit = limit;
-    }
-
     /// Where the next bytes of the stream belong, first one then the other. Both together are
     /// empty only if there is a packet to be taken.
     pub fn spaces(&mut self) -> [&mut [u8]; 2] {

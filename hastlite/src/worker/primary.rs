@@ -58,6 +58,9 @@ pub(super) fn serve(parent: &Parent, handed: Handed) -> Result<(), Refusal> {
     if let Some(refusal) = promotion.forced {
         log::warn!("[{}] primary by force, although: {refusal}", start.resource);
     }
+    if promotion.unheard && start.settings.engine.has_remote {
+        log::warn!("[{}] primary without having heard the other node", start.resource);
+    }
     // That this node was primary has to be known whatever happens next.
     loaded
         .book
