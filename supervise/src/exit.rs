@@ -22,6 +22,19 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// What a whole wait status says, as wait(2) has it; `None` for one that is not of an end but
+    /// of a stop.
+    pub fn from_wait_status(status: c_int) -> Option<Exit> {
+        if libc::WIFEXITED(status) {
+            Some(Exit::Exited(libc::WEXITSTATUS(status)))
+        } else if libc::WIFSIGNALED(status) {
+            let core = libc::WCOREDUMP(status);
+            Some(Exit::Signaled { signal: libc::WTERMSIG(status), core })
+        } else {
+            None
+        }
+    }
+
     /// Whether it ended by itself with code 0.
     pub fn success(self) -> bool {
         self == Exit::Exited(0)
@@ -65,6 +78,10 @@ mod tests {
         assert_eq!(segv.to_string(), "killed by SIGSEGV (core dumped)");
         let real_time = Exit::Signaled { signal: 40, core: false };
         assert_eq!(real_time.to_string(), "killed by signal 40");
+        assert_eq!(Exit::from_wait_status(143 << 8), Some(Exit::Exited(143)));
+        assert_eq!(Exit::from_wait_status(15), Some(term));
+        assert_eq!(Exit::from_wait_status(0x80 | 11), Some(segv));
+        assert_eq!(Exit::from_wait_status(0x7f | 19 << 8), None);
         assert!(Exit::Exited(0).success() && !Exit::Exited(1).success());
     }
 }

@@ -42,10 +42,12 @@
 //! a second one. [`Signals::open`] comes first of all, because a thread inherits the signal mask
 //! of the one that made it.
 
+pub mod attribution;
 pub mod confine;
 pub mod daemon;
 pub mod identity;
 pub mod logger;
+pub mod track;
 
 mod child;
 mod credentials;
@@ -53,6 +55,8 @@ mod empty;
 mod error;
 mod exec;
 mod exit;
+mod moment;
+mod sender;
 mod shutdown;
 mod signals;
 
@@ -73,7 +77,15 @@ mod signals_by_handler;
 #[cfg_attr(target_os = "freebsd", path = "sender_freebsd.rs")]
 #[cfg_attr(target_os = "netbsd", path = "sender_netbsd.rs")]
 #[cfg_attr(target_os = "openbsd", path = "sender_openbsd.rs")]
-mod sender;
+mod sender_source;
+
+#[cfg(any(target_os = "freebsd", target_os = "netbsd"))]
+mod sender_sysctl;
+
+#[cfg(target_os = "linux")]
+#[path = "procfs_linux.rs"]
+#[allow(dead_code, reason = "the tracker is to use the rest")]
+mod procfs;
 
 #[cfg_attr(target_os = "netbsd", path = "ids_netbsd.rs")]
 #[cfg_attr(not(target_os = "netbsd"), path = "ids_res.rs")]
@@ -87,6 +99,8 @@ pub use child::{CHANNEL_FD, Child, Program, SYSLOG_FD, inherited_channel, role, 
 pub use error::Error;
 pub use exit::{Exit, signal_name};
 pub use identity::{Identity, user};
+pub use moment::Moment;
+pub use sender::{Exe, Sender};
 pub use shutdown::{Ended, stop};
 pub use signal_source::Signals;
-pub use signals::{Exe, Origin, Signal};
+pub use signals::{Origin, Signal};

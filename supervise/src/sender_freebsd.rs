@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use crate::Exe;
+use crate::sender::Sender;
 
 /// The codes under which the kernel itself fills in who sent it, of `sys/signal.h`: SI_USER for
 /// kill(2), SI_LWP for thr_kill(2).
@@ -15,8 +15,8 @@ pub(crate) const CLAIMED: c_int = 0x10002;
 /// here, and proved in tools/bsd/abi.c, because the libc crate looks in a wrong place on OpenBSD.)
 pub(crate) const SENDER_AT: [usize; 2] = [12, 16];
 
-/// What `pid` is executing now.
-pub(crate) fn executable(pid: i32) -> Exe {
+/// What `pid` is now.
+pub(crate) fn identify(pid: i32) -> Sender {
     let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PATHNAME, pid];
-    crate::signals::executable_by_sysctl(&name)
+    Sender { exe: crate::sender_sysctl::executable(&name), ..Sender::of(pid) }
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::c_int;
 
-use crate::Exe;
+use crate::sender::{Exe, Sender};
 
 /// The codes under which the kernel itself fills in who sent it, of `sys/siginfo.h`: SI_USER for
 /// kill(2), SI_LWP for thrkill(2).
@@ -16,7 +16,7 @@ pub(crate) const CLAIMED: c_int = -2;
 /// here, and proved in tools/bsd/abi.c, because the libc crate looks in a wrong place on OpenBSD.)
 pub(crate) const SENDER_AT: [usize; 2] = [16, 20];
 
-/// OpenBSD keeps no path of a process's executable.
-pub(crate) fn executable(_pid: i32) -> Exe {
-    Exe::Hidden
+/// What `pid` is now. OpenBSD keeps no path of a process's executable.
+pub(crate) fn identify(pid: i32) -> Sender {
+    Sender { exe: Exe::Hidden, ..Sender::of(pid) }
 }

@@ -3,9 +3,9 @@
 
 use std::ffi::c_int;
 use std::fmt;
-use std::path::PathBuf;
 
-use crate::sender::{self, executable};
+use crate::sender::Sender;
+use crate::sender_source::{CLAIMED, VOUCHED, identify};
 use crate::signal_name;
 
 /// A signal that was sent to us.
@@ -20,15 +20,9 @@ pub struct Signal {
 /// Where a signal came from, as far as can be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A process sent it, by kill(2), tgkill(2) or the like: the kernel itself vouches for this.
-    Process {
-        /// Its process id.
-        pid: i32,
-        /// Its real user id.
-        uid: u32,
-        /// What it was executing.
-        exe: Exe,
-    },
+    /// A process sent it, by kill(2), tgkill(2) or the like: the kernel itself vouches for its
+    /// number and user. The rest was looked up when the signal was read.
+    Process(Box<Sender>),
     /// A process sent it by sigqueue(3) or the like, where the sender writes these itself.
     Claimed {
         /// Whom it claims to be.
@@ -45,62 +39,18 @@ pub enum Origin {
     Kernel,
 }
 
-/// What a sender was executing when its signal was read, which is a moment after it was sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Exe {
-    /// The path of its executable.
-    Path(PathBuf),
-    /// It was ending already; this is its name, at most 15 bytes.
-    Ending(String),
-    /// It had ended and been reaped.
-    Gone,
-    /// We were not allowed to see it, or have no /proc.
-    Hidden,
-}
-
 /// What a siginfo_t says about the sender. The executable is looked up here and now.
 pub(crate) fn origin(code: c_int, pid: i32, uid: u32) -> Origin {
-    if sender::VOUCHED.contains(&code) {
+    if VOUCHED.contains(&code) {
         match pid {
             0 => Origin::Outside { uid },
-            _ => Origin::Process { pid, uid, exe: executable(pid) },
+            // The user is the kernel's word, whatever it may have become since.
+            _ => Origin::Process(Box::new(Sender { uid: Some(uid), ..identify(pid) })),
         }
-    } else if code == sender::CLAIMED {
+    } else if code == CLAIMED {
         Origin::Claimed { pid, uid }
     } else {
         Origin::Kernel
-    }
-}
-
-/// What the sysctl of this name says, which is the path of an executable and a zero byte.
-#[cfg(any(target_os = "freebsd", target_os = "netbsd"))]
-pub(crate) fn executable_by_sysctl(name: &[c_int; 4]) -> Exe {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-
-    let mut path = [0u8; libc::PATH_MAX as usize];
-    let mut length = path.len();
-    // SAFETY: four numbers as the name, a buffer and its length to be filled, nothing to be set.
-    let result = unsafe {
-        libc::sysctl(
-            name.as_ptr(),
-            4,
-            path.as_mut_ptr().cast(),
-            &mut length,
-            std::ptr::null_mut(),
-            0,
-        )
-    };
-    if result != 0 {
-        return match nix::errno::Errno::last() {
-            nix::errno::Errno::ESRCH => Exe::Gone,
-            _ => Exe::Hidden,
-        };
-    }
-    let path = path.get(..length).and_then(|path| path.split(|&byte| byte == 0).next());
-    match path {
-        Some(path) if !path.is_empty() => Exe::Path(OsStr::from_bytes(path).into()),
-        _ => Exe::Hidden,
     }
 }
 
@@ -108,9 +58,7 @@ impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&signal_name(self.number))?;
         match &self.origin {
-            Origin::Process { pid, uid, exe } => {
-                write!(f, " from pid {pid} (uid {uid}, {exe})")
-            }
+            Origin::Process(sender) => write!(f, " from {sender}"),
             Origin::Claimed { pid, uid } => {
                 write!(f, " from somebody who claims to be pid {pid} (uid {uid})")
             }
@@ -122,25 +70,16 @@ impl fmt::Display for Signal {
     }
 }
 
-impl fmt::Display for Exe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Exe::Path(path) => write!(f, "{}", path.display()),
-            Exe::Ending(name) => write!(f, "{name}, ending"),
-            Exe::Gone => f.write_str("gone"),
-            Exe::Hidden => f.write_str("hidden from us"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sender::Exe;
 
     #[test]
     fn says_who_sent_it() {
         let text = |origin| Signal { number: libc::SIGTERM, origin }.to_string();
-        let process = |exe| Origin::Process { pid: 42, uid: 0, exe };
+        let process =
+            |exe| Origin::Process(Box::new(Sender { uid: Some(0), exe, ..Sender::of(42) }));
         assert_eq!(
             text(process(Exe::Path("/usr/bin/kill".into()))),
             "SIGTERM from pid 42 (uid 0, /usr/bin/kill)"

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction};
 
-use crate::sender::SENDER_AT;
+use crate::sender_source::SENDER_AT;
 use crate::signals::origin;
 use crate::{Error, Signal};
 
@@ -149,11 +149,11 @@ mod tests {
         assert_eq!([seen[0].number, seen[1].number], [libc::SIGUSR2, libc::SIGWINCH]);
         let uid = nix::unistd::getuid().as_raw();
         for signal in &seen {
-            let Origin::Process { pid, uid: from, exe } = &signal.origin else {
+            let Origin::Process(sender) = &signal.origin else {
                 panic!("{signal}");
             };
-            assert_eq!((*pid, *from), (us, uid));
-            assert!(cfg!(target_os = "openbsd") || matches!(exe, Exe::Path(_)), "{signal}");
+            assert_eq!((sender.pid, sender.uid), (us, Some(uid)));
+            assert!(matches!(sender.exe, Exe::Path(_)), "{signal}");
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
 use runner::eventually;
-use supervise::{Child, Exe, Exit, Origin, Program, Signals, start, stop};
+use supervise::{Child, Exe, Exit, Origin, Program, Sender, Signals, start, stop};
 
 pub fn main() -> ExitCode {
     let Some(role) = supervise::role() else {
@@ -261,8 +261,13 @@ fn signals_say_who() {
     let pid = std::process::id().cast_signed();
     let uid = nix::unistd::getuid().as_raw();
     assert_eq!(signal.number, libc::SIGHUP);
-    assert_eq!(signal.origin, Origin::Process { pid, uid, exe: exe.clone() });
-    assert_eq!(signal.to_string(), format!("SIGHUP from pid {pid} (uid {uid}, {exe})"));
+    let text = signal.to_string();
+    assert!(text.starts_with(&format!("SIGHUP from pid {pid} (uid {uid}, {exe}: ")), "{text}");
+    let sender = by(signal);
+    assert_eq!((sender.pid, sender.uid, sender.euid), (pid, Some(uid), Some(uid)));
+    assert_eq!(sender.exe, exe);
+    assert_eq!(sender.command, Some(std::env::args_os().collect()));
+    assert!(sender.start.is_some_and(|start| start < supervise::Moment::now()));
 
     // Another one, held alive on its standard input until we have looked.
     let mut other = std::process::Command::new("/bin/sh")
@@ -276,7 +281,11 @@ fn signals_say_who() {
     let exe = Exe::Path(fs::canonicalize("/bin/sh").expect("a path"));
     assert_eq!(signal.number, libc::SIGTERM);
     let other_pid = other.id().cast_signed();
-    assert_eq!(signal.origin, Origin::Process { pid: other_pid, uid, exe });
+    let sender = by(signal);
+    assert_eq!((sender.pid, sender.uid), (other_pid, Some(uid)));
+    assert_eq!(sender.exe, exe);
+    assert_eq!(sender.name.as_deref(), Some("sh"));
+    assert_eq!(sender.parents.first().map(|(parent, _)| *parent), Some(pid));
     drop(other.stdin.take());
     other.wait().expect("sh ends");
 
@@ -288,8 +297,15 @@ fn signals_say_who() {
     let gone_pid = gone.id().cast_signed();
     gone.wait().expect("sh ends");
     let signal = signals.read().expect("read").expect("a signal");
-    assert_eq!(signal.origin, Origin::Process { pid: gone_pid, uid, exe: Exe::Gone });
+    assert_eq!(*by(signal), Sender { uid: Some(uid), ..Sender::of(gone_pid) });
     assert_eq!(signals.read().expect("read"), None);
+}
+
+fn by(signal: supervise::Signal) -> Box<Sender> {
+    match signal.origin {
+        Origin::Process(sender) => sender,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn stop_is_ordered() {
