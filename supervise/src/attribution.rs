@@ -13,6 +13,9 @@
 //! `Log` puts them together and explains an end with them. It has no clock and reads
 //! nothing.
 
+pub mod log;
+pub mod report;
+
 use std::fmt;
 
 use crate::{Moment, Sender, signal_name};
