@@ -14,8 +14,16 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use crate::{Exit, Moment};
+use crate::{Error, Exit, Moment};
+
+#[cfg(target_os = "linux")]
+#[path = "track/tracker_linux.rs"]
+mod tracker;
+
+#[cfg(target_os = "linux")]
+pub use tracker::Tracker;
 
 /// A process, for ever: numbers are used again, but not at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +66,14 @@ pub enum Event {
         id: ProcId,
         /// The file, where the back end tells or it could still be read.
         path: Option<PathBuf>,
+        /// When.
+        at: Moment,
+    },
+    /// It left its session and leads a new one: what a daemon does when it detaches itself.
+    /// Only the proc connector tells.
+    Session {
+        /// Which.
+        id: ProcId,
         /// When.
         at: Moment,
     },
@@ -114,6 +130,29 @@ pub enum Cause {
     },
 }
 
+/// Through what the processes are watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// Whatever this machine and our rights allow: the best there is.
+    #[default]
+    Auto,
+    /// Linux: the kernel tells of all processes over a netlink socket. It needs the first pid and
+    /// user namespace, and before Linux 6.6 a privilege.
+    Connector,
+    /// Linux: the processes are traced. It needs no privilege and loses nothing, but they are
+    /// slower, cannot be debugged meanwhile, and set-user-ID programs do not get their rights.
+    Ptrace,
+}
+
+/// A back end that this machine, or our rights, do not allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// The name of the back end.
+    pub backend: &'static str,
+    /// Why.
+    pub why: String,
+}
+
 /// What a back end can promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
@@ -138,6 +177,32 @@ pub enum Loss {
     Counted,
     /// It is noticed, not counted.
     Noticed,
+}
+
+impl FromStr for Backend {
+    type Err = Error;
+
+    /// As `--backend` takes it.
+    fn from_str(name: &str) -> Result<Backend, Error> {
+        match name {
+            "auto" => Ok(Backend::Auto),
+            "connector" => Ok(Backend::Connector),
+            "ptrace" => Ok(Backend::Ptrace),
+            _ => Err(Error::says(format!("back end {name}: not auto, connector or ptrace"))),
+        }
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "back end {} is not available: {}", self.backend, self.why)
+    }
+}
+
+impl From<Unavailable> for Error {
+    fn from(unavailable: Unavailable) -> Error {
+        Error::says(unavailable.to_string())
+    }
 }
 
 impl fmt::Display for ProcId {
