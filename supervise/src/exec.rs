@@ -1,7 +1,5 @@
-//! fork and execve, with everything between them laid out beforehand: what the child holds, how
-//! its signals stand, and how the parent learns that execve itself failed.
-//!
-//! Between fork and execve only system calls are made: no allocation, no lock, no Rust runtime.
+//! A program of ours, executed: what the child holds and how its signals stand. The fork itself,
+//! and how the parent hears of failure, is `fork`'s.
 
 use std::convert::Infallible;
 use std::ffi::{CString, c_char, c_int};
@@ -10,26 +8,17 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, getpeername, getsockopt, recv, send,
-    setsockopt, socketpair, sockopt,
-};
-use nix::sys::time::TimeVal;
+use nix::sys::socket::{SockType, UnixAddr, getpeername, getsockopt, sockopt};
 
+use crate::fork::{self, SIGNALS, check, lift, pointers, put, wait_for_go};
 use crate::handle::{self, Handle};
 use crate::{CHANNEL_FD, Error, SYSLOG_FD};
 
 /// Where the child keeps its end of the start-up socket until execve closes it.
 const START_FD: RawFd = 5;
 
-/// Descriptors are first lifted to here, so that putting one in its place never closes another.
-const OUT_OF_THE_WAY: c_int = 10;
-
 /// How long execve may take before the parent gives the child up.
 const EXEC_PATIENCE: Duration = Duration::from_secs(10);
-
-/// The number after the last signal's, on every system we know.
-const SIGNALS: c_int = 65;
 
 /// What is to be executed, ready for a process that may no longer allocate.
 pub(crate) struct Image {
@@ -52,17 +41,9 @@ pub(crate) struct Held<'a> {
 }
 
 /// Executes `image` in a new process and returns when that has succeeded, with the handle that
-/// was taken before the child was allowed to go on. (A child that is killed before execve looks
-/// like one that is killed right after it: its end tells.)
+/// was taken before the child was allowed to go on.
 pub(crate) fn run(image: &Image, held: &Held<'_>) -> Result<(i32, Handle), Error> {
-    let what = || format!("start {}", image.path.to_string_lossy());
-    let (ours, theirs) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .map_err(|errno| Error::system(format!("{}: socketpair", what()), errno))?;
-    let patience = TimeVal::new(EXEC_PATIENCE.as_secs() as _, 0);
-    setsockopt(&ours, sockopt::ReceiveTimeout, &patience)
-        .map_err(|errno| Error::system(format!("{}: SO_RCVTIMEO", what()), errno))?;
-
+    let what = format!("start {}", image.path.to_string_lossy());
     let argv = pointers(&image.argv);
     let environment = pointers(&image.environment);
     let raw = Raw {
@@ -73,74 +54,13 @@ pub(crate) fn run(image: &Image, held: &Held<'_>) -> Result<(i32, Handle), Error
         channel: held.channel.as_raw_fd(),
         syslog: held.syslog.map_or(-1, |fd| fd.as_raw_fd()),
         output: held.output,
-        start: theirs.as_raw_fd(),
     };
-
-    // No handler of ours may run in the child, so signals wait until it has reset them.
-    let before = block_all().map_err(|e| Error::system(format!("{}: sigprocmask", what()), e))?;
-    // SAFETY: the child calls nothing but `become_image`, which keeps to async-signal-safe calls
-    // and the memory prepared above, and never returns.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        let mut start = raw.start;
-        // SAFETY: `raw` points into `image`, `argv` and `environment`, alive in this copy of the
-        // address space; the vectors are terminated by a null pointer.
-        let errno = match unsafe { become_image(&raw, &mut start) } {
-            Ok(never) => match never {},
-            Err(errno) => errno,
-        };
-        // SAFETY: both only take plain values and a pointer to a live local; _exit never returns.
-        unsafe {
-            libc::send(start, ptr::from_ref(&errno).cast(), size_of_val(&errno), 0);
-            libc::_exit(127);
-        }
-    }
-    let forked = io::Error::last_os_error();
-    restore(&before);
-    drop(theirs);
-    if pid < 0 {
-        return Err(Error::system(format!("{}: fork", what()), forked));
-    }
-
-    let mut handle = match Handle::open(pid) {
-        Ok(handle) => handle,
-        Err(error) => {
-            // Without our word the child ends by itself; it is not reaped yet, so the number is its.
-            drop(ours);
-            handle::reap_blind(pid);
-            return Err(error);
-        }
-    };
-    match handshake(&ours) {
-        Ok(()) => Ok((pid, handle)),
-        Err(source) => {
-            let _ = handle.kill(libc::SIGKILL);
-            let _ = handle.wait(EXEC_PATIENCE);
-            Err(Error::system(what(), source))
-        }
-    }
-}
-
-/// Lets the child go on, and waits until execve has closed the socket (success) or an error
-/// number has come through it.
-fn handshake(ours: &OwnedFd) -> io::Result<()> {
-    send(ours.as_raw_fd(), b"!", MsgFlags::MSG_NOSIGNAL)?;
-    let mut answer = [0u8; size_of::<c_int>()];
-    loop {
-        match recv(ours.as_raw_fd(), &mut answer, MsgFlags::empty()) {
-            Ok(0) => return Ok(()),
-            Ok(_) => return Err(io::Error::from_raw_os_error(c_int::from_ne_bytes(answer))),
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(nix::errno::Errno::EAGAIN) => {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "execve did not return"));
-            }
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+    // SAFETY: `become_image` makes only system calls, on `raw`, which points into `image`, `argv`
+    // and `environment`, alive in the child's copy of the address space; the vectors are ended by
+    // a null pointer.
+    let waiting =
+        unsafe { fork::hold(what.clone(), EXEC_PATIENCE, |start| become_image(&raw, start)) }?;
+    waiting.go().map_err(|source| Error::system(what, source))
 }
 
 /// `Image` and `Held` as the child needs them: plain values.
@@ -152,7 +72,6 @@ struct Raw {
     channel: RawFd,
     syslog: RawFd,
     output: bool,
-    start: RawFd,
 }
 
 /// The child's way from fork to execve. Returns only if something failed, with its error number,
@@ -168,7 +87,7 @@ unsafe fn become_image(raw: &Raw, start: &mut RawFd) -> Result<Infallible, c_int
         let null = lift(raw.null)?;
         let channel = lift(raw.channel)?;
         let syslog = if raw.syslog >= 0 { lift(raw.syslog)? } else { -1 };
-        *start = lift(raw.start)?;
+        *start = lift(*start)?;
 
         put(null, 0)?;
         for standard in [1, 2] {
@@ -190,11 +109,7 @@ unsafe fn become_image(raw: &Raw, start: &mut RawFd) -> Result<Infallible, c_int
         // Signals from a terminal are meant for the parent, who then ends us in order.
         check(libc::setsid())?;
 
-        let mut go = 0u8;
-        if libc::recv(START_FD, ptr::from_mut(&mut go).cast(), 1, 0) != 1 {
-            // The parent is gone or has given us up.
-            libc::_exit(127);
-        }
+        wait_for_go(START_FD);
 
         // Handlers fall back by themselves at execve, but what is ignored stays ignored.
         let mut default: libc::sigaction = std::mem::zeroed();
@@ -210,41 +125,6 @@ unsafe fn become_image(raw: &Raw, start: &mut RawFd) -> Result<Infallible, c_int
         libc::execve(raw.path, raw.argv, raw.environment);
         Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
     }
-}
-
-/// # Safety
-/// Async-signal-safe; `fd` may be any number.
-unsafe fn lift(fd: RawFd) -> Result<RawFd, c_int> {
-    // SAFETY: fcntl on a plain number.
-    check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, OUT_OF_THE_WAY) })
-}
-
-/// # Safety
-/// Async-signal-safe; closes what `to` was.
-unsafe fn put(fd: RawFd, to: RawFd) -> Result<(), c_int> {
-    // SAFETY: dup2 on plain numbers; the copy has no close-on-exec flag.
-    check(unsafe { libc::dup2(fd, to) }).map(drop)
-}
-
-fn check(result: c_int) -> Result<c_int, c_int> {
-    if result >= 0 {
-        return Ok(result);
-    }
-    Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
-}
-
-fn block_all() -> nix::Result<nix::sys::signal::SigSet> {
-    let mut before = nix::sys::signal::SigSet::empty();
-    let all = nix::sys::signal::SigSet::all();
-    let how = nix::sys::signal::SigmaskHow::SIG_SETMASK;
-    nix::sys::signal::pthread_sigmask(how, Some(&all), Some(&mut before))?;
-    Ok(before)
-}
-
-fn restore(before: &nix::sys::signal::SigSet) {
-    // It cannot fail: the set is one the kernel has given us.
-    let how = nix::sys::signal::SigmaskHow::SIG_SETMASK;
-    let _ = nix::sys::signal::pthread_sigmask(how, Some(before), None);
 }
 
 /// `/dev/null`, for a child's standard input.

@@ -46,6 +46,7 @@ pub mod attribution;
 pub mod confine;
 pub mod daemon;
 pub mod identity;
+pub mod launch;
 pub mod logger;
 pub mod track;
 
@@ -55,6 +56,7 @@ mod empty;
 mod error;
 mod exec;
 mod exit;
+mod fork;
 mod moment;
 mod sender;
 mod shutdown;

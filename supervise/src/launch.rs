@@ -1,0 +1,450 @@
+//! Anybody's command, started as a shell would start it, but held until it has been placed: in its
+//! cgroup, under its tracker, in the hands of ptrace. Nothing it does can then be missed.
+//!
+//! A program of ours, which is given a channel and nothing else, is `start`'s.
+//!
+//! The command gets what we were given ourselves: working directory, descriptors, environment,
+//! limits, ignored signals and signal mask. Two things must be set right for that, because they are
+//! not as they were any more: the mask, in which we have blocked what we read from a descriptor, and
+//! SIGPIPE, which Rust's runtime ignores. ([`Inherited`] must be taken before the first.)
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString, c_char, c_int};
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ptr;
+use std::time::Duration;
+
+use crate::fork::{self, SIGNALS, Waiting, check, pointers, put, wait_for_go};
+use crate::handle::Handle;
+use crate::{Error, signal_name};
+
+/// How long execve may take. A file on a slow network is no reason to give up.
+const EXEC_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where execvp(3) looks without `PATH`.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// What executes a file that the kernel does not know how to execute; execvp(3).
+const SHELL: &std::ffi::CStr = c"/bin/sh";
+
+/// How signals stood when we were started.
+#[derive(Clone, Debug)]
+pub struct Inherited {
+    mask: libc::sigset_t,
+    ignored: [bool; SIGNALS as usize],
+}
+
+impl Inherited {
+    /// Notes how signals stand. Call it before [`crate::Signals::open`], which changes that.
+    ///
+    /// SIGCHLD is set to its default on the way: whoever ignores it cannot wait for children. The
+    /// command will ignore it if we did.
+    ///
+    /// # Errors
+    /// The kernel refuses, which it has no reason to.
+    pub fn take() -> Result<Inherited, Error> {
+        // SAFETY: all-zero values of these types are valid; the calls fill live locals, and the
+        // action set is the default one, no code of ours.
+        unsafe {
+            let mut mask: libc::sigset_t = std::mem::zeroed();
+            check(libc::sigprocmask(libc::SIG_SETMASK, ptr::null(), &mut mask))
+                .map_err(|_| Error::last("read the signal mask"))?;
+            let mut ignored = [false; SIGNALS as usize];
+            for (signal, ignored) in (0..SIGNALS).zip(&mut ignored) {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                // Numbers that are not signals are refused, and not ignored.
+                *ignored = signal != libc::SIGPIPE
+                    && libc::sigaction(signal, ptr::null(), &mut action) == 0
+                    && action.sa_sigaction == libc::SIG_IGN;
+            }
+            let mut default: libc::sigaction = std::mem::zeroed();
+            default.sa_sigaction = libc::SIG_DFL;
+            check(libc::sigaction(libc::SIGCHLD, &default, ptr::null_mut()))
+                .map_err(|_| Error::last("reset SIGCHLD"))?;
+            Ok(Inherited { mask, ignored })
+        }
+    }
+
+    /// Whether this signal was ignored, as SIGHUP is under nohup(1).
+    pub fn ignores(&self, signal: c_int) -> bool {
+        usize::try_from(signal).ok().and_then(|at| self.ignored.get(at)).copied().unwrap_or(false)
+    }
+}
+
+/// A command and what it is to find.
+#[derive(Debug, Default)]
+pub struct Command {
+    /// Its words; the first is looked for in `PATH` if there is no slash in it.
+    pub words: Vec<OsString>,
+    /// Variables that are not as ours: another value, or none.
+    pub environment: Vec<(OsString, Option<OsString>)>,
+    /// Variables whose value is to be the number of the command's own process, as `LISTEN_PID`.
+    pub pid_in: Vec<OsString>,
+    /// Descriptors that are not as ours: each under the number it is to have.
+    pub descriptors: Vec<(RawFd, OwnedFd)>,
+    /// A terminal: the command is to have a process group of its own, in the foreground of it.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Why a command was not started.
+#[derive(Debug)]
+pub enum Failure {
+    /// There is no such file.
+    NotFound(Error),
+    /// There is one, and it cannot be executed.
+    CannotExecute(Error),
+    /// It did not come to that.
+    System(Error),
+}
+
+impl Failure {
+    /// The code that a shell exits with for this: 127, 126; and 125, which is env(1)'s and
+    /// timeout(1)'s for a failure of their own.
+    pub fn code(&self) -> u8 {
+        match self {
+            Failure::NotFound(_) => 127,
+            Failure::CannotExecute(_) => 126,
+            Failure::System(_) => 125,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Failure::NotFound(error) | Failure::CannotExecute(error) | Failure::System(error)) =
+            self;
+        error.fmt(f)
+    }
+}
+
+/// A command's process, forked, which waits until it is let go. Dropping it ends it.
+#[derive(Debug)]
+pub struct Held {
+    waiting: Waiting,
+    name: String,
+    candidates: Vec<CString>,
+    own_group: bool,
+}
+
+/// A command that runs, or has ended and not been reaped.
+#[derive(Debug)]
+pub struct Running {
+    handle: Handle,
+    pid: i32,
+    own_group: bool,
+}
+
+impl Command {
+    /// Forks, and holds the child. What it is to execute is laid out before that, so that nothing
+    /// is left to be done in the child but system calls.
+    ///
+    /// # Errors
+    /// [`Failure::System`]: there is no word, or a zero byte in one; or the system is out of
+    /// processes or descriptors.
+    pub fn hold(&self, inherited: &Inherited) -> Result<Held, Failure> {
+        let Some(program) = self.words.first() else {
+            return Err(Failure::System(Error::says("no command to start")));
+        };
+        let name = program.to_string_lossy().into_owned();
+        let bad = |_| Failure::System(Error::says(format!("start {name}: a zero byte")));
+        let mut argv = Vec::new();
+        for word in &self.words {
+            argv.push(CString::new(word.as_bytes()).map_err(bad)?);
+        }
+        let path = self.value("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+        let mut candidates = Vec::new();
+        for candidate in search(program, &path) {
+            candidates.push(CString::new(candidate).map_err(bad)?);
+        }
+        let mut environment = Vec::new();
+        for entry in self.entries() {
+            environment.push(CString::new(entry).map_err(bad)?);
+        }
+        let mut pids: Vec<Vec<u8>> = self.pid_in.iter().map(|name| pid_entry(name)).collect();
+
+        let argv = pointers(&argv);
+        let mut shell_argv = vec![SHELL.as_ptr(), ptr::null()];
+        shell_argv.extend(argv.iter().skip(1));
+        let mut all = pointers(&environment);
+        all.pop();
+        all.extend(pids.iter().map(|entry| entry.as_ptr().cast::<c_char>()));
+        all.push(ptr::null());
+        let descriptors: Vec<(RawFd, RawFd)> =
+            self.descriptors.iter().map(|(to, fd)| (*to, fd.as_raw_fd())).collect();
+        let mut raw = Raw {
+            candidates: &candidates,
+            argv: &argv,
+            shell_argv: &mut shell_argv,
+            environment: &all,
+            pids: &mut pids,
+            descriptors: &descriptors,
+            above: descriptors.iter().map(|(to, _)| to + 1).max().unwrap_or(0).max(10),
+            terminal: self.terminal.as_ref().map_or(-1, |fd| fd.as_raw_fd()),
+            inherited,
+        };
+        // SAFETY: `become_command` makes only system calls, on `raw`, all of whose parts are alive
+        // in the child's copy of the address space.
+        let waiting = unsafe {
+            fork::hold(format!("start {name}"), EXEC_PATIENCE, |start| {
+                become_command(&mut raw, start)
+            })
+        };
+        let own_group = self.terminal.is_some();
+        Ok(Held { waiting: waiting.map_err(Failure::System)?, name, candidates, own_group })
+    }
+
+    /// A variable's value as the command will find it.
+    fn value(&self, name: &str) -> Option<OsString> {
+        match self.environment.iter().rev().find(|(changed, _)| changed == name) {
+            Some((_, value)) => value.clone(),
+            None => std::env::var_os(name),
+        }
+    }
+
+    /// `NAME=value`, for every variable but those of `pid_in`.
+    fn entries(&self) -> Vec<Vec<u8>> {
+        let changed = |name: &OsStr| {
+            self.environment.iter().any(|(changed, _)| changed == name)
+                || self.pid_in.iter().any(|changed| changed == name)
+        };
+        let kept = std::env::vars_os().filter(|(name, _)| !changed(name));
+        let set = self.environment.iter().cloned();
+        let set = set.filter_map(|(name, value)| Some((name, value?)));
+        kept.chain(set)
+            .map(|(name, value)| {
+                let mut entry = name.into_vec();
+                entry.push(b'=');
+                entry.extend(value.into_vec());
+                entry
+            })
+            .collect()
+    }
+}
+
+impl Held {
+    /// Its number. It is a child of ours and not reaped: the number is its own.
+    pub fn pid(&self) -> i32 {
+        self.waiting.pid()
+    }
+
+    /// Lets it go on, and returns when it is the command.
+    ///
+    /// # Errors
+    /// It cannot be executed. The process is gone then, and reaped.
+    pub fn go(self) -> Result<Running, Failure> {
+        let (name, candidates) = (self.name, self.candidates);
+        match self.waiting.go() {
+            Ok((pid, handle)) => Ok(Running { handle, pid, own_group: self.own_group }),
+            Err(source) => Err(why(&name, &candidates, source)),
+        }
+    }
+}
+
+impl Running {
+    /// Its number: for people, and for whoever reaps it.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Whether it has a process group of its own.
+    pub fn has_own_group(&self) -> bool {
+        self.own_group
+    }
+
+    /// Sends it a signal. To one that has ended nothing is sent, and all is well. (On the BSDs it
+    /// must not have been reaped.)
+    ///
+    /// # Errors
+    /// The kernel refuses: it may have become another user's.
+    pub fn kill(&self, signal: c_int) -> Result<(), Error> {
+        self.handle.kill(signal).map_err(|source| {
+            Error::system(format!("send {} to pid {}", signal_name(signal), self.pid), source)
+        })
+    }
+}
+
+impl AsFd for Running {
+    /// Readable when it has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+/// Where a program may be, in the order in which execvp(3) tries them.
+fn search(program: &OsStr, path: &OsStr) -> Vec<Vec<u8>> {
+    let program = program.as_bytes();
+    if program.contains(&b'/') {
+        return vec![program.to_vec()];
+    }
+    if program.is_empty() {
+        return Vec::new();
+    }
+    let in_folder = |folder: &[u8]| match folder {
+        [] => program.to_vec(),
+        folder => [folder, b"/", program].concat(),
+    };
+    path.as_bytes().split(|&byte| byte == b':').map(in_folder).collect()
+}
+
+/// `NAME=` and room for any process's number, ended by zeros.
+fn pid_entry(name: &OsStr) -> Vec<u8> {
+    let mut entry = name.as_bytes().to_vec();
+    entry.push(b'=');
+    entry.extend([0; PID_ROOM]);
+    entry
+}
+
+/// Ten digits, and the end.
+const PID_ROOM: usize = 11;
+
+/// What it means that none of the candidates could be executed.
+fn why(name: &str, candidates: &[CString], source: std::io::Error) -> Failure {
+    let there = |candidate: &CString| {
+        std::path::Path::new(OsStr::from_bytes(candidate.as_bytes())).exists()
+    };
+    match source.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => match candidates.iter().find(|path| there(path)) {
+            Some(path) => Failure::CannotExecute(Error::says(format!(
+                "start {}: what it names as its interpreter is not there",
+                path.to_string_lossy()
+            ))),
+            None if name.contains('/') => {
+                Failure::NotFound(Error::system(format!("start {name}"), source))
+            }
+            None => Failure::NotFound(Error::says(format!("start {name}: not found in PATH"))),
+        },
+        Some(_) => Failure::CannotExecute(Error::system(format!("start {name}"), source)),
+        None => Failure::System(Error::system(format!("start {name}"), source)),
+    }
+}
+
+/// A command as the child needs it.
+struct Raw<'a> {
+    candidates: &'a [CString],
+    argv: &'a [*const c_char],
+    /// The second word is the file's.
+    shell_argv: &'a mut [*const c_char],
+    environment: &'a [*const c_char],
+    pids: &'a mut [Vec<u8>],
+    descriptors: &'a [(RawFd, RawFd)],
+    /// No number from here on is one that a descriptor is to have.
+    above: RawFd,
+    terminal: RawFd,
+    inherited: &'a Inherited,
+}
+
+/// The child's way from fork to execve. Returns only if something failed, with its error number,
+/// which is to be sent to `start`.
+///
+/// # Safety
+/// Runs in a process that has just been forked. The vectors of pointers are ended by a null
+/// pointer each and point at strings.
+unsafe fn become_command(raw: &mut Raw<'_>, start: &mut RawFd) -> Result<Infallible, c_int> {
+    // SAFETY: plain system calls on plain values; the sigset and sigaction are locals that the
+    // calls read or fill, or parts of `raw`; the pointers are good by this function's contract.
+    unsafe {
+        *start = check(libc::fcntl(*start, libc::F_DUPFD_CLOEXEC, raw.above))?;
+        if raw.terminal >= 0 {
+            check(libc::setpgid(0, 0))?;
+            // SIGTTOU, which this is answered with in the background, is blocked.
+            check(libc::tcsetpgrp(raw.terminal, libc::getpid()))?;
+        }
+        // All are lifted first, in a copy of `raw` that is ours alone: one may stand where another
+        // is to be. What is closed by execve needs no closing.
+        let mut lifted = [(-1, -1); MOST_DESCRIPTORS];
+        if raw.descriptors.len() > lifted.len() {
+            return Err(libc::EMFILE);
+        }
+        for (lifted, (to, fd)) in lifted.iter_mut().zip(raw.descriptors) {
+            *lifted = (*to, check(libc::fcntl(*fd, libc::F_DUPFD_CLOEXEC, raw.above))?);
+        }
+        for (to, fd) in lifted.into_iter().take_while(|(to, _)| *to >= 0) {
+            put(fd, to)?;
+        }
+        for entry in raw.pids.iter_mut() {
+            write_pid(entry, libc::getpid());
+        }
+
+        wait_for_go(*start);
+
+        let mut action: libc::sigaction = std::mem::zeroed();
+        for (signal, ignored) in (1..SIGNALS).zip(raw.inherited.ignored.iter().skip(1)) {
+            action.sa_sigaction = if *ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+            // SIGKILL, SIGSTOP and the C library's own refuse, and need nothing.
+            libc::sigaction(signal, &action, ptr::null_mut());
+        }
+        check(libc::sigprocmask(libc::SIG_SETMASK, &raw.inherited.mask, ptr::null_mut()))?;
+
+        let mut found = libc::ENOENT;
+        for path in raw.candidates {
+            libc::execve(path.as_ptr(), raw.argv.as_ptr(), raw.environment.as_ptr());
+            let mut errno = nix::errno::Errno::last_raw();
+            if errno == libc::ENOEXEC
+                && let Some(word) = raw.shell_argv.get_mut(1)
+            {
+                *word = path.as_ptr();
+                libc::execve(SHELL.as_ptr(), raw.shell_argv.as_ptr(), raw.environment.as_ptr());
+                errno = nix::errno::Errno::last_raw();
+            }
+            match errno {
+                // As execvp(3): the next folder may have one that will do.
+                libc::ENOENT | libc::ENOTDIR => {}
+                libc::EACCES => found = errno,
+                _ => return Err(errno),
+            }
+        }
+        Err(found)
+    }
+}
+
+/// So many descriptors at most may be other than ours.
+const MOST_DESCRIPTORS: usize = 8;
+
+/// Writes a number in decimal behind the `=` of an entry that has room for it.
+fn write_pid(entry: &mut [u8], pid: libc::pid_t) {
+    let mut digits = [0u8; PID_ROOM];
+    let mut rest = pid.unsigned_abs();
+    let mut count = 0;
+    for digit in &mut digits {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        count += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    let at = entry.len().saturating_sub(PID_ROOM);
+    let digits = digits.iter().take(count).rev();
+    for (to, digit) in entry.iter_mut().skip(at).zip(digits) {
+        *to = *digit;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_where_execvp_looks() {
+        let found = |program: &str, path: &str| -> Vec<String> {
+            let all = search(program.as_ref(), path.as_ref());
+            all.into_iter().map(|path| String::from_utf8(path).expect("text")).collect()
+        };
+        assert_eq!(found("ls", "/bin:/usr/bin"), ["/bin/ls", "/usr/bin/ls"]);
+        assert_eq!(found("ls", ":/b:"), ["ls", "/b/ls", "ls"], "an empty folder is this one");
+        assert_eq!(found("./ls", "/bin"), ["./ls"]);
+        assert_eq!(found("", "/bin"), [""; 0]);
+    }
+
+    #[test]
+    fn a_number_in_its_place() {
+        for pid in [1, 10, 32768, i32::MAX] {
+            let mut entry = pid_entry("LISTEN_PID".as_ref());
+            write_pid(&mut entry, pid);
+            let text = std::ffi::CStr::from_bytes_until_nul(&entry).expect("ended by a zero");
+            assert_eq!(text.to_str(), Ok(format!("LISTEN_PID={pid}").as_str()));
+        }
+    }
+}
