@@ -20,6 +20,11 @@ demo-pair: ## two hosts with one volume: the primary is killed, the other one ta
 	$(CARGO) build --release -p hastlite
 	@demo/pair
 
+demo-supervise: ## a daemon dies of a stale PID file of another's, and supervise says so
+	@tools/packages demo-supervise
+	$(CARGO) build --release -p supervise --bins --examples
+	@demo/supervise
+
 test: ## every test, those over network namespaces too (as root)
 	@tools/packages test
 	@tools/fsx >/dev/null
@@ -29,17 +34,22 @@ sim: ## hastlite's pair in simulation, until a schedule fails or it is stopped
 	HASTLITE_SIM_COUNT=0 $(CARGO) test --release -p hastlite --lib \
 		sim::tests::schedules_from_fresh_seeds -- --nocapture
 
-bench: ## DORA per second beside Kea and ISC dhcpd; then bench-pair
+bench: ## DORA per second beside Kea and ISC dhcpd; then bench-pair and bench-supervise
 	@tools/packages bench
 	$(CARGO) build --release -p dhcpd -p pfhelper
 	@bench/run
-	@$(MAKE) --no-print-directory bench-pair
+	@$(MAKE) --no-print-directory bench-pair bench-supervise
 
 bench-pair: ## hastlite beside quorum, nbdkit and the least there could be; its resync; migrations
 	@tools/packages bench-pair
 	$(CARGO) build --release -p hastlite
 	$(CARGO) build --release -p proto --example migrate
 	@bench/pair
+
+bench-supervise: ## what a wrapper costs 20,000 processes, beside tini and catatonit
+	@tools/packages bench-supervise
+	$(CARGO) build --release -p supervise --bins --examples
+	@bench/supervise
 
 check-bsd: ## compile, lint and link for FreeBSD, OpenBSD and NetBSD; check their C headers
 	@tools/packages bsd
@@ -69,4 +79,4 @@ install: ## into $(DESTDIR)$(PREFIX); build first, as another user if you like
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile
 
-.PHONY: build demo demo-pair test sim bench bench-pair check-bsd fuzz-smoke fmt lint deny ci install help
+.PHONY: build demo demo-pair demo-supervise test sim bench bench-pair bench-supervise check-bsd fuzz-smoke fmt lint deny ci install help
