@@ -48,6 +48,7 @@ pub mod daemon;
 pub mod identity;
 pub mod launch;
 pub mod logger;
+pub mod pidfile;
 pub mod track;
 
 mod child;

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::time::ClockId;
 use nix::unistd::{SysconfVar, sysconf};
@@ -24,6 +25,9 @@ pub(crate) struct Stat {
     pub parent: i32,
     /// When it began, in steps of 10 ms.
     pub start: Moment,
+    /// How long after the boot that was, on a clock that goes on while the machine sleeps; in
+    /// steps of 10 ms, rounded down.
+    pub since_boot: Duration,
 }
 
 impl Stat {
@@ -49,18 +53,20 @@ fn parse(line: &[u8]) -> Option<Stat> {
     let parent = fields.next()?.parse().ok()?;
     // The 22nd field of the line, and the 20th after the name.
     let ticks: u64 = fields.nth(17)?.parse().ok()?;
-    Some(Stat { name, state, parent, start: began(ticks) })
+    let since_boot = since_boot(ticks);
+    let start = Moment(since_boot.saturating_sub(slept()));
+    Some(Stat { name, state, parent, start, since_boot: Duration::from_nanos(since_boot) })
 }
 
-/// When a process began that has this start time: ticks since boot, on a clock that goes on while
-/// the machine sleeps.
-fn began(ticks: u64) -> Moment {
+/// Nanoseconds since boot that are this many ticks, on a clock that goes on while the machine
+/// sleeps.
+fn since_boot(ticks: u64) -> u64 {
     static TICKS: OnceLock<u64> = OnceLock::new();
     let a_second = *TICKS.get_or_init(|| {
         let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten();
         ticks.and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(100).max(1)
     });
-    Moment((ticks.saturating_mul(1_000_000_000) / a_second).saturating_sub(slept()))
+    ticks.saturating_mul(1_000_000_000) / a_second
 }
 
 /// How long the machine has slept since it was booted. Rounded, because the two clocks are not
