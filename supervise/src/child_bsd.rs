@@ -124,6 +124,21 @@ pub(crate) fn close_from(first: c_int) -> Result<(), c_int> {
     Ok(())
 }
 
+/// In a child that has just been forked: has it killed when its parent ends, where there is such a
+/// thing.
+pub(crate) fn die_with_parent() -> Result<(), c_int> {
+    #[cfg(target_os = "freebsd")]
+    {
+        let mut signal = libc::SIGKILL;
+        let value = std::ptr::from_mut(&mut signal).cast();
+        // SAFETY: the command reads one int; id 0 is ourselves.
+        if unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_PDEATHSIG_CTL, value) } != 0 {
+            return Err(Errno::last_raw());
+        }
+    }
+    Ok(())
+}
+
 /// The title is the first argument, which is what ps shows here.
 pub(crate) fn set_name(_title: &str) {}
 

@@ -139,6 +139,13 @@ pub(crate) fn close_from(first: c_int) -> Result<(), c_int> {
     if result == 0 { Ok(()) } else { Err(Errno::last_raw()) }
 }
 
+/// In a child that has just been forked: has it killed when its parent's thread ends.
+pub(crate) fn die_with_parent() -> Result<(), c_int> {
+    // SAFETY: one number, and the rest as zero.
+    let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+    if result == 0 { Ok(()) } else { Err(Errno::last_raw()) }
+}
+
 /// Gives the process its name in `ps -o comm` and top, which execve had set to the file's. The
 /// kernel keeps 15 bytes.
 pub(crate) fn set_name(title: &str) {

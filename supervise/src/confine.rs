@@ -68,3 +68,15 @@ pub fn confine(confinement: &Confinement<'_>) -> Result<(), Error> {
     drop(directory);
     system::seal(confinement)
 }
+
+/// Becomes `identity` and nothing else: for a process whose work is to run programs of the
+/// administrator's, which need the file system, and may need the system's own ways to more rights
+/// (sudo(8), doas(1)). Root's rights are gone for good; no capability is left.
+///
+/// # Errors
+/// Any step failed, or did not have the effect it should have. The caller must exit.
+pub fn account(identity: &Identity) -> Result<(), Error> {
+    credentials::check_user(identity)?;
+    credentials::drop_user(identity)?;
+    credentials::verify_user(identity)
+}

@@ -18,17 +18,7 @@ const DESCRIPTORS: i32 = 1024;
 /// Refuses what could not end well: an identity that is root's, a process that is not root, a
 /// descriptor through which the new root could be left.
 pub(crate) fn check(identity: &Identity, directory: &File) -> Result<(), Error> {
-    if identity.uid == 0 || identity.gid == 0 {
-        let Identity { uid, gid, .. } = identity;
-        return Err(Error::says(format!("become uid {uid} gid {gid}: that is root's")));
-    }
-    let now = Uid::effective();
-    if !now.is_root() {
-        return Err(Error::says(format!(
-            "become uid {} from uid {now}: only root can change its user and root directory",
-            identity.uid
-        )));
-    }
+    check_user(identity)?;
     for fd in 0..DESCRIPTORS {
         if fd == directory.as_raw_fd() {
             continue;
@@ -48,9 +38,40 @@ pub(crate) fn check(identity: &Identity, directory: &File) -> Result<(), Error> 
     Ok(())
 }
 
+/// Refuses an identity that is root's, and a process that is not root.
+pub(crate) fn check_user(identity: &Identity) -> Result<(), Error> {
+    if identity.uid == 0 || identity.gid == 0 {
+        let Identity { uid, gid, .. } = identity;
+        return Err(Error::says(format!("become uid {uid} gid {gid}: that is root's")));
+    }
+    let now = Uid::effective();
+    if !now.is_root() {
+        let uid = identity.uid;
+        return Err(Error::says(format!(
+            "become uid {uid} from uid {now}: only root can change its user"
+        )));
+    }
+    Ok(())
+}
+
 /// Gives up the supplementary groups, moves into `directory` for good, and becomes `identity`.
 pub(crate) fn drop_to(identity: &Identity, directory: &File) -> Result<(), Error> {
-    let &Identity { uid, gid, .. } = identity;
+    drop_groups(identity.gid)?;
+    nix::unistd::fchdir(directory)
+        .map_err(|errno| Error::system("fchdir to the empty directory", errno))?;
+    nix::unistd::chroot(".")
+        .map_err(|errno| Error::system("chroot to the empty directory", errno))?;
+    nix::unistd::chdir("/").map_err(|errno| Error::system("chdir /", errno))?;
+    become_user(identity)
+}
+
+/// Gives up the supplementary groups and becomes `identity`, where the root directory stays.
+pub(crate) fn drop_user(identity: &Identity) -> Result<(), Error> {
+    drop_groups(identity.gid)?;
+    become_user(identity)
+}
+
+fn drop_groups(gid: u32) -> Result<(), Error> {
     // Exactly one, because on FreeBSD the first of them is the effective group.
     nix::unistd::setgroups(&[Gid::from_raw(gid)]).map_err(|errno| {
         let hint = match errno {
@@ -59,12 +80,11 @@ pub(crate) fn drop_to(identity: &Identity, directory: &File) -> Result<(), Error
             _ => "",
         };
         Error::system(format!("setgroups {gid}{hint}"), errno)
-    })?;
-    nix::unistd::fchdir(directory)
-        .map_err(|errno| Error::system("fchdir to the empty directory", errno))?;
-    nix::unistd::chroot(".")
-        .map_err(|errno| Error::system("chroot to the empty directory", errno))?;
-    nix::unistd::chdir("/").map_err(|errno| Error::system("chdir /", errno))?;
+    })
+}
+
+fn become_user(identity: &Identity) -> Result<(), Error> {
+    let &Identity { uid, gid, .. } = identity;
     let unmapped = |errno| match errno {
         Errno::EINVAL => " (this user namespace has no such id)",
         _ => "",
@@ -77,6 +97,24 @@ pub(crate) fn drop_to(identity: &Identity, directory: &File) -> Result<(), Error
 
 /// Reads back what [`drop_to`] has done, and tries to undo it.
 pub(crate) fn verify(identity: &Identity, directory: &File) -> Result<(), Error> {
+    verify_user(identity)?;
+    let here = std::env::current_dir().map_err(|e| Error::system("getcwd", e))?;
+    if here != Path::new("/") {
+        return Err(Error::says(format!("the working directory is {}", here.display())));
+    }
+    let root = std::fs::metadata("/").map_err(|e| Error::system("stat /", e))?;
+    let meant = directory.metadata().map_err(|e| Error::system("fstat the root", e))?;
+    if (root.dev(), root.ino()) != (meant.dev(), meant.ino()) {
+        return Err(Error::says("the root directory is not the one that was meant"));
+    }
+    if nix::unistd::chroot(".").is_ok() {
+        return Err(Error::says("could change the root again after giving it up"));
+    }
+    Ok(())
+}
+
+/// Reads back what [`drop_user`] has done, and tries to undo it.
+pub(crate) fn verify_user(identity: &Identity) -> Result<(), Error> {
     let &Identity { uid, gid, .. } = identity;
     let uids = all_uids()?;
     if uids != [uid; 3] {
@@ -90,21 +128,11 @@ pub(crate) fn verify(identity: &Identity, directory: &File) -> Result<(), Error>
     if groups != [Gid::from_raw(gid)] {
         return Err(Error::says(format!("the groups are {groups:?} after setting {gid}")));
     }
-    let here = std::env::current_dir().map_err(|e| Error::system("getcwd", e))?;
-    if here != Path::new("/") {
-        return Err(Error::says(format!("the working directory is {}", here.display())));
-    }
-    let root = std::fs::metadata("/").map_err(|e| Error::system("stat /", e))?;
-    let meant = directory.metadata().map_err(|e| Error::system("fstat the root", e))?;
-    if (root.dev(), root.ino()) != (meant.dev(), meant.ino()) {
-        return Err(Error::says("the root directory is not the one that was meant"));
-    }
     let attempts = [
         ("become root again", set_uid(0)),
         ("become effectively root again", nix::unistd::seteuid(Uid::from_raw(0))),
         ("take root's group again", set_gid(0)),
         ("take root's group effectively", nix::unistd::setegid(Gid::from_raw(0))),
-        ("change the root again", nix::unistd::chroot(".")),
     ];
     for (what, attempt) in attempts {
         if attempt.is_ok() {

@@ -16,9 +16,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::fork::{self, SIGNALS, Waiting, check, pointers, put, wait_for_go};
-use crate::handle::Handle;
-use crate::{Error, signal_name};
+use crate::handle::{self, Handle};
+use crate::{Error, Exit, signal_name};
 
 /// How long execve may take. A file on a slow network is no reason to give up.
 const EXEC_PATIENCE: Duration = Duration::from_secs(60);
@@ -86,6 +88,10 @@ pub struct Command {
     pub descriptors: Vec<(RawFd, OwnedFd)>,
     /// A terminal: the command is to have a process group of its own, in the foreground of it.
     pub terminal: Option<OwnedFd>,
+    /// Whether it leads a session of its own, so that [`Running::kill_group`] reaches what it
+    /// starts, and is killed when the thread that started it ends (Linux, FreeBSD; not of a
+    /// program with the setuid bit).
+    pub session: bool,
 }
 
 /// Why a command was not started.
@@ -182,6 +188,7 @@ impl Command {
             descriptors: &descriptors,
             above: descriptors.iter().map(|(to, _)| to + 1).max().unwrap_or(0).max(10),
             terminal: self.terminal.as_ref().map_or(-1, |fd| fd.as_raw_fd()),
+            session: self.session,
             inherited,
         };
         // SAFETY: `become_command` makes only system calls, on `raw`, all of whose parts are alive
@@ -191,7 +198,7 @@ impl Command {
                 become_command(&mut raw, start)
             })
         };
-        let own_group = self.terminal.is_some();
+        let own_group = self.terminal.is_some() || self.session;
         Ok(Held { waiting: waiting.map_err(Failure::System)?, name, candidates, own_group })
     }
 
@@ -265,6 +272,33 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Reaps it if it has ended: for a process that reaps each of its children by itself, and
+    /// asks no more of one that was reaped.
+    ///
+    /// # Errors
+    /// Somebody else has reaped it.
+    pub fn try_reap(&mut self) -> Result<Option<Exit>, Error> {
+        self.handle.try_wait()
+    }
+
+    /// Sends a signal to all of its own process group, if it has one; otherwise to it. It must not
+    /// have been reaped: as long as it is there, if only as a zombie, the group's number is its.
+    ///
+    /// # Errors
+    /// As [`Running::kill`]. That nobody is left is none.
+    pub fn kill_group(&self, signal: c_int) -> Result<(), Error> {
+        if !self.own_group {
+            return self.kill(signal);
+        }
+        // SAFETY: kill(2) on plain numbers.
+        if unsafe { libc::kill(-self.pid, signal) } == 0 || Errno::last() == Errno::ESRCH {
+            return Ok(());
+        }
+        Err(Error::last(format!("send {} to process group {}", signal_name(signal), self.pid)))
+    }
+}
+
 impl AsFd for Running {
     /// Readable when it has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -332,6 +366,7 @@ struct Raw<'a> {
     /// No number from here on is one that a descriptor is to have.
     above: RawFd,
     terminal: RawFd,
+    session: bool,
     inherited: &'a Inherited,
 }
 
@@ -350,6 +385,10 @@ unsafe fn become_command(raw: &mut Raw<'_>, start: &mut RawFd) -> Result<Infalli
             check(libc::setpgid(0, 0))?;
             // SIGTTOU, which this is answered with in the background, is blocked.
             check(libc::tcsetpgrp(raw.terminal, libc::getpid()))?;
+        }
+        if raw.session {
+            check(libc::setsid())?;
+            handle::die_with_parent()?;
         }
         // All are lifted first, in a copy of `raw` that is ours alone: one may stand where another
         // is to be. What is closed by execve needs no closing.
@@ -380,13 +419,13 @@ unsafe fn become_command(raw: &mut Raw<'_>, start: &mut RawFd) -> Result<Infalli
         let mut found = libc::ENOENT;
         for path in raw.candidates {
             libc::execve(path.as_ptr(), raw.argv.as_ptr(), raw.environment.as_ptr());
-            let mut errno = nix::errno::Errno::last_raw();
+            let mut errno = Errno::last_raw();
             if errno == libc::ENOEXEC
                 && let Some(word) = raw.shell_argv.get_mut(1)
             {
                 *word = path.as_ptr();
                 libc::execve(SHELL.as_ptr(), raw.shell_argv.as_ptr(), raw.environment.as_ptr());
-                errno = nix::errno::Errno::last_raw();
+                errno = Errno::last_raw();
             }
             match errno {
                 // As execvp(3): the next folder may have one that will do.

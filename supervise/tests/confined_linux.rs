@@ -48,6 +48,7 @@ pub fn main() -> ExitCode {
             ("arguments_are_looked_at", arguments_are_looked_at),
             ("ordinary_life_goes_on", ordinary_life_goes_on),
             ("abort_and_panic_look_like_themselves", abort_and_panic_look_like_themselves),
+            ("an_account_is_all_it_gets", an_account_is_all_it_gets),
             ("needs_root", needs_root),
             ("refuses_what_cannot_end_well", refuses_what_cannot_end_well),
             ("says_what_a_namespace_lacks", says_what_a_namespace_lacks),
@@ -128,6 +129,11 @@ fn child(role: &str, channel: &OwnedFd) -> ExitCode {
             loop {
                 std::thread::park();
             }
+        }
+        "account" => {
+            supervise::confine::account(&Identity::numeric(UID, GID)).expect("account");
+            say(channel, "confined");
+            ExitCode::from(u8::from(answer(channel).is_some()))
         }
         unhappy => {
             let result = unhappily(unhappy, channel);
@@ -295,6 +301,27 @@ fn reads_back_from_proc() {
     assert_eq!(end(child), Exit::Exited(0));
 }
 
+/// One that runs programs of others: the user and nothing of root's, but the file system as it is.
+fn an_account_is_all_it_gets() {
+    let (child, channel) = begin("account");
+    assert_eq!(answer(&channel).as_deref(), Some("confined"));
+    let status = fs::read_to_string(format!("/proc/{}/status", child.pid())).expect("status");
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":"));
+        line.expect("a field").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(field("Uid"), format!("{UID} {UID} {UID} {UID}"));
+    assert_eq!(field("Gid"), format!("{GID} {GID} {GID} {GID}"));
+    assert_eq!(field("Groups"), GID.to_string());
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(field(set), NO_CAPABILITY, "{set}");
+    }
+    let root = fs::read_link(format!("/proc/{}/root", child.pid())).expect("its root");
+    assert_eq!(root.to_str(), Some("/"));
+    drop(channel);
+    assert_eq!(end(child), Exit::Exited(0));
+}
+
 fn keeps_one_capability() {
     let (child, channel) = begin("net admin");
     assert_eq!(answer(&channel).as_deref(), Some("confined"));
@@ -374,7 +401,7 @@ fn refused(role: &str) -> String {
 
 fn needs_root() {
     let text = refused("not root");
-    let wanted = "only root can change its user and root directory";
+    let wanted = "only root can change its user";
     assert!(text.ends_with(wanted), "{text}");
 }
 
