@@ -44,6 +44,7 @@
 
 pub mod attribution;
 pub mod confine;
+pub mod contain;
 pub mod daemon;
 pub mod identity;
 pub mod launch;

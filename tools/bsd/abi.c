@@ -2,13 +2,16 @@
  * The numbers that the BSD back ends rely on, proved against the systems' own headers: a wrong one
  * does not compile. tools/check-bsd compiles this file for each system; nothing of it is run.
  * The Rust side asserts the same numbers beside its definitions (pfhelper: pf tables and states;
- * dhcpd: bpf; supervise: kqueue, signals), so that the two can only be wrong together with this file red.
+ * dhcpd: bpf; supervise: kqueue, signals, procctl), so that the two can only be wrong together with this file red.
  */
 #include <sys/types.h>
 #include <sys/param.h>
 #include <sys/socket.h>
 #include <sys/ioctl.h>
 #include <sys/event.h>
+#if defined(__FreeBSD__)
+#include <sys/procctl.h>
+#endif
 #include <signal.h>
 #include <net/if.h>
 #include <net/bpf.h>
@@ -155,6 +158,11 @@ IS(EV_DELETE, 2);
 IS(EV_ENABLE, 4);
 IS(EV_ONESHOT, 0x10);
 IS(NOTE_EXIT, 0x80000000);
+IS(NOTE_FORK, 0x40000000);
+IS(NOTE_EXEC, 0x20000000);
+IS(NOTE_TRACK, 1);
+IS(NOTE_TRACKERR, 2);
+IS(NOTE_CHILD, 4);
 #if defined(__NetBSD__)
 AT(struct kevent, filter, 8, 4);
 AT(struct kevent, flags, 12, 4);
@@ -200,4 +208,17 @@ IS(SI_QUEUE, (unsigned long long)-2);
 IS(SI_QUEUE, (unsigned long long)-1);
 IS(SI_LWP, (unsigned long long)-5);
 #endif
+#endif
+
+/* procctl(2): the reaper that supervise is. */
+#if defined(__FreeBSD__)
+IS(PROC_REAP_ACQUIRE, 2);
+IS(PROC_REAP_STATUS, 4);
+IS(PROC_REAP_KILL, 6);
+BYTES(struct procctl_reaper_status, 80);
+AT(struct procctl_reaper_status, rs_descendants, 8, 4);
+BYTES(struct procctl_reaper_kill, 80);
+AT(struct procctl_reaper_kill, rk_sig, 0, 4);
+AT(struct procctl_reaper_kill, rk_flags, 4, 4);
+AT(struct procctl_reaper_kill, rk_subtree, 8, 4);
 #endif
