@@ -45,11 +45,15 @@
 pub mod attribution;
 pub mod confine;
 pub mod contain;
+pub mod control;
 pub mod daemon;
 pub mod identity;
 pub mod launch;
+pub mod lines;
 pub mod logger;
 pub mod pidfile;
+pub mod reaper;
+pub mod restart;
 pub mod track;
 
 mod child;

@@ -3,9 +3,10 @@
 //! Lines are made with the `log` macros anywhere; a loop calls `log::logger().flush()` once an
 //! iteration. `error!` and [`fatal`] do not wait for that. Levels become syslog's: error LOG_ERR,
 //! warn LOG_WARNING, info LOG_INFO, debug and trace LOG_DEBUG, [`fatal`] LOG_CRIT; the facility
-//! is daemon.
+//! is daemon unless another one is given.
 //!
-//! On stderr a line is its text and nothing else. To syslog it goes as a datagram
+//! On stderr a line is its text and nothing else, or begins with the program's name if others
+//! write there as well. To syslog it goes as a datagram
 //! `<PRI>tag[pid]: text` (RFC 3164, the local form, without a time: syslogd adds that), over a
 //! socket that was opened before the process was confined and that never blocks. What syslogd
 //! does not take is kept, up to 256 KiB, and tried again at the next flush; what is lost beyond
@@ -18,6 +19,8 @@
 //! The environment variable `TANDEM_LOG`, set by [`crate::start`] for its child and by nobody
 //! else, holds the destination and the level: `stderr:info`, `syslog:debug`.
 
+mod facility;
+
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -27,6 +30,7 @@ use std::time::{Duration, Instant};
 use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+pub use self::facility::{DAEMON, Facility};
 use crate::syslog::Transport;
 use crate::{Error, role};
 
@@ -35,8 +39,12 @@ use crate::{Error, role};
 pub enum Destination {
     /// Standard error, as it is.
     Stderr,
+    /// Standard error, where others write too: each line begins with `tag: `.
+    SharedStderr,
     /// The system's log.
     Syslog,
+    /// The system's log, as another part of the system.
+    SyslogAs(Facility),
 }
 
 /// The variable that tells a child where to log.
@@ -60,8 +68,6 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// The `log` target of a line at LOG_CRIT, a level that `log` does not have.
 const CRITICAL: &str = "supervise::critical";
 
-const LOG_DAEMON: u8 = 3 << 3;
-
 static LINES: OnceLock<Mutex<Lines>> = OnceLock::new();
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -75,11 +81,18 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 pub fn init(destination: Destination, tag: &str, verbose: bool) -> Result<(), Error> {
     once()?;
     let level = if verbose { LevelFilter::Debug } else { LevelFilter::Info };
-    let out = match destination {
-        Destination::Stderr => Out::Stderr,
-        Destination::Syslog => Out::Syslog(Transport::open()?),
+    let mut lines = match destination {
+        Destination::Stderr | Destination::SharedStderr => Lines::new(Out::Stderr, tag),
+        Destination::Syslog | Destination::SyslogAs(_) => {
+            Lines::new(Out::Syslog(Transport::open()?), tag)
+        }
     };
-    install(out, tag, level)
+    match destination {
+        Destination::SharedStderr => lines.head = format!("{tag}: "),
+        Destination::SyslogAs(facility) => lines.facility = facility,
+        Destination::Stderr | Destination::Syslog => {}
+    }
+    install(lines, level)
 }
 
 /// Logs as the parent that started us does. With nothing said about it, to stderr.
@@ -97,7 +110,15 @@ pub fn inherit(tag: &str) -> Result<(), Error> {
         "syslog" => Out::Syslog(Transport::inherit()?),
         _ => return Err(bad()),
     };
-    install(out, tag, level)
+    install(Lines::new(out, tag), level)
+}
+
+/// A line of another program's, whose output goes through us: under its own `tag`, at `severity`
+/// (0 to 7, syslog's). It is written with the next flush.
+pub fn relay(severity: u8, tag: &str, text: &[u8]) {
+    if let Some(lines) = LINES.get() {
+        lock(lines).add_as(severity, &format!("{tag}: "), text);
+    }
 }
 
 /// Says `fatal in NAME: text` at LOG_CRIT, writes what is waiting and exits with code 1. NAME is
@@ -167,8 +188,7 @@ fn again() -> Error {
     Error::says("start logging: it has been started already")
 }
 
-fn install(out: Out, tag: &str, level: LevelFilter) -> Result<(), Error> {
-    let lines = Lines::new(out, tag);
+fn install(lines: Lines, level: LevelFilter) -> Result<(), Error> {
     LINES.set(Mutex::new(lines)).map_err(|_| again())?;
     let inner = Builder::new()
         .filter_level(level)
@@ -288,8 +308,9 @@ struct Lines {
     out: Out,
     /// What this process is in a line about its end.
     name: String,
-    /// `tag[pid]: `, or nothing on stderr.
+    /// `tag[pid]: `; on stderr nothing, or `tag: `.
     head: String,
+    facility: Facility,
     bytes: Vec<u8>,
     /// Where in `bytes` each line ends.
     ends: Vec<usize>,
@@ -306,18 +327,26 @@ impl Lines {
         let title = role();
         let name = title.as_ref().and_then(|title| title.split_once(": ")).map(|(_, name)| name);
         let name = name.unwrap_or(tag).to_owned();
-        Lines { out, name, head, bytes: Vec::new(), ends: Vec::new(), lost: 0 }
+        let facility = DAEMON;
+        Lines { out, name, head, facility, bytes: Vec::new(), ends: Vec::new(), lost: 0 }
     }
 
     fn add(&mut self, severity: u8, text: &[u8]) {
+        let head = std::mem::take(&mut self.head);
+        self.add_as(severity, &head, text);
+        self.head = head;
+    }
+
+    fn add_as(&mut self, severity: u8, head: &str, text: &[u8]) {
         if self.bytes.len() >= KEEP {
             self.lost += 1;
             return;
         }
         let syslog = matches!(self.out, Out::Syslog(_));
         if syslog {
-            let _ = write!(self.bytes, "<{}>{}", LOG_DAEMON | severity, self.head);
+            let _ = write!(self.bytes, "<{}>", self.facility.priority(severity));
         }
+        self.bytes.extend_from_slice(head.as_bytes());
         let (text, cut) = match text.get(..LONGEST) {
             Some(start) if text.len() > LONGEST => (start, true),
             _ => (text, false),
@@ -428,5 +457,9 @@ mod tests {
         lines.add(6, &[b'x'; LONGEST + 1]);
         assert_eq!(lines.bytes.len(), 6 + LONGEST + 4);
         assert!(lines.bytes.ends_with(b"x...\n"));
+        lines.head = "supervise: ".into();
+        lines.add(6, b"hello");
+        lines.add_as(3, "sh[42]: ", b"hello");
+        assert!(lines.bytes.ends_with(b"supervise: hello\nsh[42]: hello\n"));
     }
 }

@@ -62,6 +62,11 @@ impl Sender {
         }
     }
 
+    /// What a process is now, as far as the system tells.
+    pub fn look_up(pid: i32) -> Sender {
+        crate::sender_source::identify(pid)
+    }
+
     /// The words it was started with, as a line that a shell would take, shortened to a few
     /// hundred bytes.
     pub fn command_line(&self) -> Option<String> {

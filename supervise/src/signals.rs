@@ -4,9 +4,10 @@
 use std::ffi::c_int;
 use std::fmt;
 
+use crate::attribution::{Confidence, Reason, Seen, Target, Via, Witness};
 use crate::sender::Sender;
 use crate::sender_source::{CLAIMED, VOUCHED, identify};
-use crate::signal_name;
+use crate::{Moment, signal_name};
 
 /// A signal that was sent to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,34 @@ pub enum Origin {
     },
     /// No process: a key on the terminal, a timer, a limit.
     Kernel,
+}
+
+impl Signal {
+    /// What a witness says who is its target: `us`, our own number.
+    pub fn seen(&self, us: i32, at: Moment) -> Seen {
+        let (via, sender, confidence) = match &self.origin {
+            Origin::Process(sender) => {
+                (Via::Process, Some((**sender).clone()), Confidence::Reported)
+            }
+            Origin::Claimed { pid, uid } => {
+                let sender = Sender { uid: Some(*uid), ..Sender::of(*pid) };
+                (Via::Queue, Some(sender), Confidence::Claimed)
+            }
+            Origin::Outside { .. } => {
+                (Via::Process, None, Confidence::Unknown(Reason::OutOfNamespace))
+            }
+            Origin::Kernel => (Via::Kernel, None, Confidence::Unknown(Reason::Kernel)),
+        };
+        Seen {
+            at,
+            signal: self.number,
+            via,
+            target: Target { pid: us, tid: us },
+            sender,
+            confidence,
+            witness: Witness::Wrapper,
+        }
+    }
 }
 
 /// What a siginfo_t says about the sender. The executable is looked up here and now.
