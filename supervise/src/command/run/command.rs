@@ -1,0 +1,127 @@
+//! The command itself: its start, its end, and what follows from that.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use supervise::launch::{Command, Failure, Running};
+use supervise::reaper::{self, Change};
+use supervise::restart::Next;
+use supervise::track::ProcId;
+use supervise::{Exit, Moment, signal_name};
+
+use super::{Over, Run, text};
+
+/// A command that runs.
+pub struct Main {
+    /// The process.
+    pub running: Running,
+    /// Which it is, for ever.
+    pub id: ProcId,
+    /// What it executes.
+    pub exe: Option<PathBuf>,
+}
+
+impl Run<'_> {
+    /// Starts the command. If that fails the first time, so do we.
+    pub fn start(&mut self) {
+        let began = Moment::now();
+        match self.launch() {
+            Ok(running) => {
+                let pid = running.pid();
+                let id = ProcId { pid, start: began };
+                let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+                self.reporter.started(pid, self.restarts.total());
+                self.main = Some(Main { running, id, exe });
+            }
+            Err(failure) => {
+                log::error!("{failure}");
+                let exit = Exit::Exited(failure.code().into());
+                if self.last.is_none() {
+                    self.over = Some(Over::Code(failure.code()));
+                } else {
+                    self.what_next(exit, began);
+                }
+            }
+        }
+    }
+
+    fn launch(&self) -> Result<Running, Failure> {
+        let command = Command {
+            words: self.options.words.clone(),
+            terminal: self.terminal.for_command(),
+            ..Command::default()
+        };
+        command.hold(&self.inherited)?.go()
+    }
+
+    /// Everything that has happened to children: the command, and whom we have adopted.
+    pub fn reap(&mut self) -> Result<(), String> {
+        while let Some((pid, change)) = reaper::next().map_err(text)? {
+            let main = self.main.as_ref().is_some_and(|main| main.id.pid == pid);
+            match change {
+                Change::Ended(exit) if main => self.ended(exit),
+                Change::Ended(exit) => log::debug!("adopted process {pid} {exit}"),
+                Change::Stopped(signal) if main => {
+                    log::info!(
+                        "{} (pid {pid}) stopped by {}",
+                        self.reporter.unit(),
+                        signal_name(signal)
+                    );
+                    self.terminal.stopped(signal, pid);
+                }
+                Change::Continued if main => {
+                    log::debug!("{} (pid {pid}) goes on", self.reporter.unit());
+                }
+                Change::Stopped(_) | Change::Continued => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The command has ended, and has been reaped.
+    fn ended(&mut self, exit: Exit) {
+        let Some(main) = self.main.take() else { return };
+        // Whatever was sent before it ended is to be known when its end is explained.
+        self.terminal.take_back(main.id.pid);
+        self.reporter.ended(&main, exit, Moment::now());
+        self.last = Some(exit);
+        let key = matches!(exit, Exit::Signaled { signal: libc::SIGINT | libc::SIGQUIT, .. });
+        if key && main.running.has_own_group() {
+            // ^C at the terminal we have given it is meant for us as well.
+            self.over = Some(Over::Like(exit));
+            return;
+        }
+        self.what_next(exit, main.id.start);
+    }
+
+    fn what_next(&mut self, exit: Exit, since: Moment) {
+        match self.stop.take() {
+            Some(stop) if stop.again => {
+                self.restarts.asked();
+                self.due = Some(Instant::now());
+            }
+            Some(_) => self.over = Some(Over::Like(exit)),
+            None => match self.restarts.ended(Some(exit), since, Moment::now()) {
+                Next::Stay => self.over = Some(Over::Like(exit)),
+                Next::After(delay) => {
+                    log::info!("starting {} again in {}", self.reporter.unit(), short(delay));
+                    self.due = Some(Instant::now() + delay);
+                }
+                Next::GiveUp(limit) => {
+                    log::error!(
+                        "{} has been started again {limit}: giving up",
+                        self.reporter.unit()
+                    );
+                    self.over = Some(Over::Like(exit));
+                }
+            },
+        }
+    }
+}
+
+fn short(delay: Duration) -> String {
+    match delay.as_millis() {
+        millis @ 0..1000 => format!("{millis} ms"),
+        millis => format!("{}.{} s", millis / 1000, millis / 100 % 10),
+    }
+}
