@@ -175,11 +175,11 @@ mod tests {
         };
         config.build_lookup();
         assert_eq!(config.hosts_by_hardware(1, &[1; 6]), [0, 2]);
-        assert_eq!(config.hosts_by_hardware(6, &[1; 6]), []);
-        assert_eq!(config.hosts_by_hardware(1, &[1; 5]), []);
-        assert_eq!(config.hosts_by_hardware(1, &[1; 17]), []);
+        assert!(config.hosts_by_hardware(6, &[1; 6]).is_empty());
+        assert!(config.hosts_by_hardware(1, &[1; 5]).is_empty());
+        assert!(config.hosts_by_hardware(1, &[1; 17]).is_empty());
         assert_eq!(config.hosts_by_client_id(b"id"), [1, 2]);
-        assert_eq!(config.hosts_by_client_id(b""), []);
+        assert!(config.hosts_by_client_id(b"").is_empty());
     }
 
     proptest! {
