@@ -13,8 +13,15 @@
 //! `Log` puts them together and explains an end with them. It has no clock and reads
 //! nothing.
 
+pub mod audit;
 pub mod log;
 pub mod report;
+
+#[cfg(target_os = "linux")]
+mod audit_linux;
+
+#[cfg(target_os = "linux")]
+pub use audit_linux::Audit;
 
 use std::fmt;
 

@@ -7,12 +7,12 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
-use std::os::fd::AsFd;
 
 use super::rules::{Clock, Image, Process};
 use crate::sender::Exe;
@@ -59,6 +59,7 @@ impl Hold {
         let pid = self.pid;
         let info = info(pid).map_err(|errno| format!("sysctl for process {pid}: {errno}"))?;
         let exe = match sender_source::identify(pid).exe {
+            Exe::Path(path) if !path.exists() => Image::Replaced(path),
             Exe::Path(path) => Image::Path(path),
             _ => Image::Hidden,
         };
@@ -128,10 +129,9 @@ fn told(info: &Info) -> Told {
 #[cfg(not(target_os = "freebsd"))]
 fn told(info: &Info) -> Told {
     #[cfg(target_os = "netbsd")]
-    let began = nanoseconds(i64::from(info.p_ustart_sec), i64::from(info.p_ustart_usec));
+    let began = nanoseconds(i64::from(info.p_ustart_sec), info.p_ustart_usec);
     #[cfg(target_os = "openbsd")]
-    let began =
-        nanoseconds(info.p_ustart_sec.cast_signed(), i64::from(info.p_ustart_usec.cast_signed()));
+    let began = nanoseconds(info.p_ustart_sec.cast_signed(), info.p_ustart_usec);
     Told {
         pid: info.p_pid,
         state: i32::from(info.p_stat),
@@ -148,9 +148,9 @@ fn text(field: &[c_char]) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn nanoseconds(seconds: i64, micros: i64) -> u64 {
+fn nanoseconds(seconds: i64, micros: impl Into<i64>) -> u64 {
     let seconds = u64::try_from(seconds).unwrap_or(0);
-    let micros = u64::try_from(micros).unwrap_or(0);
+    let micros = u64::try_from(micros.into()).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(micros.saturating_mul(1000))
 }
 
@@ -198,6 +198,6 @@ pub(crate) fn clock() -> Clock {
     let name = [libc::CTL_KERN, libc::KERN_BOOTTIME];
     // A boot that is not known is put at the end of time: no file is new enough then.
     let told = ask(&name, (&raw mut boot).cast(), size_of::<libc::timeval>());
-    let boot = told.map_or(u64::MAX, |()| nanoseconds(boot.tv_sec, i64::from(boot.tv_usec)));
+    let boot = told.map_or(u64::MAX, |()| nanoseconds(boot.tv_sec, boot.tv_usec));
     Clock { now, boot }
 }
