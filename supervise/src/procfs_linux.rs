@@ -23,6 +23,8 @@ pub(crate) struct Stat {
     pub state: u8,
     /// Its parent of today, which may have adopted it.
     pub parent: i32,
+    /// How many threads it has; a first thread that has ended before the others counts.
+    pub threads: u32,
     /// When it began, in steps of 10 ms.
     pub start: Moment,
     /// How long after the boot that was, on a clock that goes on while the machine sleeps; in
@@ -51,11 +53,13 @@ fn parse(line: &[u8]) -> Option<Stat> {
     let mut fields = rest.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
-    // The 22nd field of the line, and the 20th after the name.
-    let ticks: u64 = fields.nth(17)?.parse().ok()?;
+    // The 20th and the 22nd field of the line; the parent is the 4th.
+    let threads = fields.nth(15)?.parse().ok()?;
+    let ticks: u64 = fields.nth(1)?.parse().ok()?;
     let since_boot = since_boot(ticks);
     let start = Moment(since_boot.saturating_sub(slept()));
-    Some(Stat { name, state, parent, start, since_boot: Duration::from_nanos(since_boot) })
+    let since_boot = Duration::from_nanos(since_boot);
+    Some(Stat { name, state, parent, threads, start, since_boot })
 }
 
 /// Nanoseconds since boot that are this many ticks, on a clock that goes on while the machine
@@ -137,6 +141,7 @@ mod tests {
         let rest = "S 42 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 12345 0";
         let stat = parse(format!("7 (a) R 1 (\n) {rest}\n").as_bytes()).expect("a line");
         assert_eq!((stat.name.as_str(), stat.state, stat.parent), ("a) R 1 (\n", b'S', 42));
+        assert_eq!(stat.threads, 1);
         for bad in ["", "7", "7 (a)", "7 )a( S 1", "7 (a) S", "7 (a) S x", "7 (a) S 1 2 3"] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad}");
         }

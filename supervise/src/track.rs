@@ -19,6 +19,19 @@ use std::str::FromStr;
 use crate::{Error, Exit, Moment};
 
 #[cfg(target_os = "linux")]
+pub mod connector;
+#[cfg(target_os = "linux")]
+mod connector_linux;
+#[cfg(target_os = "linux")]
+mod kernel_linux;
+#[cfg(target_os = "linux")]
+mod snapshot;
+#[cfg(target_os = "linux")]
+mod snapshot_linux;
+#[cfg(target_os = "linux")]
+mod tree;
+
+#[cfg(target_os = "linux")]
 #[path = "track/tracker_linux.rs"]
 mod tracker;
 
@@ -166,6 +179,21 @@ pub struct Caps {
     pub loss: Loss,
     /// Whether it hears of all processes, or only of ours.
     pub system_wide: bool,
+}
+
+/// How much is kept for a reader that is slow, by a back end that could lose something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the kernel's buffer, which an event takes some 800 of; 0 for the system's default.
+    pub buffer: usize,
+    /// Bytes in our own memory, 76 an event. When it is full the kernel's fills.
+    pub queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { buffer: 64 << 20, queue: 64 << 20 }
+    }
 }
 
 /// What becomes of a loss.

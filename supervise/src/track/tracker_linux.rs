@@ -2,7 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::{Backend, Caps, Event, ProcId, Unavailable};
+use super::connector::Note;
+use super::kernel_linux::Kernel;
+use super::{Backend, Caps, Event, Limits, ProcId, Unavailable};
 use crate::Error;
 
 /// Follows processes and all that they make. Closing it ends no process.
@@ -13,7 +15,9 @@ pub struct Tracker {
 
 /// The back ends. Each has the methods of [`Tracker`] under the same names.
 #[derive(Debug)]
-enum Inner {}
+enum Inner {
+    Connector(Box<Kernel>),
+}
 
 impl Tracker {
     /// Begins to listen. Nothing is followed yet, but what happens from now on is not missed.
@@ -22,18 +26,30 @@ impl Tracker {
     ///
     /// The back end is not available, and why.
     pub fn open(backend: Backend) -> Result<Tracker, Error> {
-        let why = "not written yet".to_owned();
-        match backend {
-            Backend::Auto | Backend::Connector => {
-                Err(Unavailable { backend: "connector", why }.into())
+        Tracker::with_limits(backend, &Limits::default())
+    }
+
+    /// The same, with other limits to what is kept for a slow reader.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracker::open`].
+    pub fn with_limits(backend: Backend, limits: &Limits) -> Result<Tracker, Error> {
+        let inner = match backend {
+            Backend::Auto | Backend::Connector => Inner::Connector(Box::new(Kernel::open(limits)?)),
+            Backend::Ptrace => {
+                let why = "not written yet".to_owned();
+                return Err(Unavailable { backend: "ptrace", why }.into());
             }
-            Backend::Ptrace => Err(Unavailable { backend: "ptrace", why }.into()),
-        }
+        };
+        Ok(Tracker { inner })
     }
 
     /// What the back end can promise.
     pub fn caps(&self) -> Caps {
-        match self.inner {}
+        match &self.inner {
+            Inner::Connector(kernel) => kernel.caps(),
+        }
     }
 
     /// Follows a process of ours that has just been forked and is held: it, and all it will make.
@@ -42,18 +58,23 @@ impl Tracker {
     /// # Errors
     ///
     /// There is no such process, or the back end cannot follow it.
-    pub fn watch(&mut self, _pid: i32) -> Result<ProcId, Error> {
-        match self.inner {}
+    pub fn watch(&mut self, pid: i32) -> Result<ProcId, Error> {
+        match &mut self.inner {
+            Inner::Connector(kernel) => kernel.watch(pid),
+        }
     }
 
     /// Follows a process that runs already. It and its descendants are found (forks with `found`)
     /// with the next [`Tracker::read`], and what they make while they are looked up is not missed.
+    /// Who had been orphaned by then is not found: nothing tells whose descendant it was.
     ///
     /// # Errors
     ///
     /// There is no such process, or the back end cannot follow it.
-    pub fn attach(&mut self, _pid: i32) -> Result<ProcId, Error> {
-        match self.inner {}
+    pub fn attach(&mut self, pid: i32) -> Result<ProcId, Error> {
+        match &mut self.inner {
+            Inner::Connector(kernel) => kernel.attach(pid),
+        }
     }
 
     /// Appends what has happened since the last time. It never blocks.
@@ -61,21 +82,40 @@ impl Tracker {
     /// # Errors
     ///
     /// The back end has failed for good. A loss is no error but an [`Event::Gap`].
-    pub fn read(&mut self, _events: &mut Vec<Event>) -> Result<(), Error> {
-        match self.inner {}
+    pub fn read(&mut self, events: &mut Vec<Event>) -> Result<(), Error> {
+        self.read_all(events, &mut |_| {})
+    }
+
+    /// The same; and a back end that hears of all processes of the machine shows each [`Note`], of
+    /// whomever, as soon as it is heard. That is before it has its effect on the members, and it
+    /// may be shown even if it comes to have none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracker::read`].
+    pub fn read_all(
+        &mut self,
+        events: &mut Vec<Event>,
+        each: &mut dyn FnMut(&Note),
+    ) -> Result<(), Error> {
+        match &mut self.inner {
+            Inner::Connector(kernel) => kernel.read(events, each),
+        }
     }
 
     /// The live member that this number is of: a process's own, or one of its threads'. It is as
     /// of the last [`Tracker::read`].
-    pub fn member(&self, _tid: i32) -> Option<ProcId> {
-        match self.inner {}
+    pub fn member(&self, tid: i32) -> Option<ProcId> {
+        match &self.inner {
+            Inner::Connector(kernel) => kernel.member(tid),
+        }
     }
 
     /// All live members, in no order.
     pub fn members(&self) -> impl Iterator<Item = ProcId> {
-        match self.inner {}
-        #[allow(unreachable_code, reason = "there is no back end yet")]
-        std::iter::empty()
+        match &self.inner {
+            Inner::Connector(kernel) => kernel.members(),
+        }
     }
 
     /// Stops listening. Dropping it does so too.
@@ -85,6 +125,8 @@ impl Tracker {
 impl AsFd for Tracker {
     /// Readable when [`Tracker::read`] has something.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self.inner {}
+        match &self.inner {
+            Inner::Connector(kernel) => kernel.as_fd(),
+        }
     }
 }

@@ -1,0 +1,250 @@
+//! After something was lost, or before a process that runs already is followed: puts what was
+//! looked up and what was noted meanwhile together.
+//!
+//! What each of them proves:
+//! - A member whose number belongs, in /proc, to a process that is not younger is there still, and
+//!   was all the time: a number is free only after its process has gone. So all that was noted of
+//!   that number since is its own.
+//! - A member that is not there has ended. A status that was noted for its number since may be
+//!   another process's, which had it for a while: it is not used.
+//! - An unknown process whose line of parents reaches a member descends from it, but orphans are
+//!   adopted: that member is an ancestor, the parent it may be or not. If its FORK was noted, the
+//!   parent is known after all.
+//! - Of the threads of a process that was looked up, what was noted before is in that picture.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::Tree;
+use super::node::{First, Node};
+use crate::Moment;
+use crate::track::connector::{Note, What};
+use crate::track::snapshot::{Row, Snapshot};
+use crate::track::{Event, Parent, ProcId};
+
+/// How exact a start time in /proc is, and then some.
+const COARSE: Duration = Duration::from_millis(25);
+
+/// How long after a process has its start time its FORK may be noted: the forking one can be made
+/// to wait in between. No number is used again so soon.
+const LAG: Duration = Duration::from_millis(300);
+
+/// What was noted since somebody began to look, by the numbers that it is about.
+struct Held {
+    notes: Vec<Note>,
+    begun: Moment,
+    /// Of the processes that were seen, the FORK: when, and whose child each is.
+    births: HashMap<i32, (Moment, i32)>,
+    /// The last EXIT of a first thread.
+    ends: HashMap<i32, Moment>,
+    /// The threads that were made while it was looked.
+    threads: HashMap<i32, HashSet<i32>>,
+}
+
+impl Tree {
+    /// Puts right what can be. With `root` that process is a member from now on, if it is there.
+    pub(crate) fn settle(&mut self, seen: &Snapshot, root: Option<i32>, out: &mut Vec<Event>) {
+        let rows: HashMap<i32, &Row> = seen.rows.iter().map(|row| (row.pid, row)).collect();
+        let held = Held::new(self.held.take().unwrap_or_default(), seen.begun, &rows);
+        let lost = self.lost;
+        let mut vanished = if lost { self.verify(&rows, &held, out) } else { 0 };
+        let mut found = 0;
+        if let Some(row) = root.and_then(|root| rows.get(&root))
+            && !self.nodes.contains_key(&row.pid)
+        {
+            let parent = rows.get(&row.parent).map_or(Parent::Unknown, |parent| {
+                Parent::Ancestor(ProcId { pid: parent.pid, start: parent.start })
+            });
+            self.find(row, parent, &held, out);
+            found += 1;
+        }
+        found += self.search(&rows, seen.adopter.filter(|_| lost), &held, out);
+        for &note in &held.notes {
+            self.take(note, out);
+        }
+        if lost {
+            vanished += self.bury(seen.begun, out);
+            self.lost = false;
+            out.push(Event::Resync { found, vanished, at: seen.begun });
+            self.say_if_empty(seen.begun, out);
+        }
+    }
+
+    /// Looks every member up, and takes those out that are not there.
+    fn verify(&mut self, rows: &HashMap<i32, &Row>, held: &Held, out: &mut Vec<Event>) -> usize {
+        let at = held.begun;
+        let mut gone: Vec<ProcId> = self.late.drain().flat_map(|(_, l)| l).map(|n| n.id).collect();
+        self.threads.clear();
+        for (pid, mut node) in std::mem::take(&mut self.nodes) {
+            match rows.get(&pid) {
+                Some(row) if row.start <= node.id.start.after(COARSE) => {
+                    held.look(&mut node, row);
+                    self.insert(node);
+                }
+                _ => gone.push(node.id),
+            }
+        }
+        // The same of our own children: the number of one that is gone says nothing.
+        self.own.retain(|pid, _| rows.get(pid).is_some_and(|row| row.parent == self.us.pid));
+        gone.sort_unstable_by_key(|id| id.start);
+        out.extend(gone.iter().map(|&id| Event::Exit { id, exit: None, at }));
+        gone.len()
+    }
+
+    /// Finds the descendants of members that nobody knows of, and that no note will tell of.
+    fn search(
+        &mut self,
+        rows: &HashMap<i32, &Row>,
+        adopter: Option<i32>,
+        held: &Held,
+        out: &mut Vec<Event>,
+    ) -> usize {
+        let mut order: Vec<&Row> = rows.values().copied().collect();
+        order.sort_unstable_by_key(|row| (row.start, row.pid));
+        let mut found = 0;
+        // Each one found may be the parent of others, in /proc or in the notes; so it is done again
+        // until nobody is found any more. Those whose parent was noted wait for that one.
+        let mut patient = true;
+        loop {
+            let told = held.tells(&self.nodes);
+            let mut news = 0;
+            for row in &order {
+                if self.nodes.contains_key(&row.pid) || told.contains_key(&row.pid) {
+                    continue;
+                }
+                let birth = held.births.get(&row.pid);
+                if row.pid == self.us.pid
+                    || birth.is_some_and(|&(_, parent)| parent == self.us.pid)
+                    || patient && birth.is_some_and(|(_, parent)| rows.contains_key(parent))
+                    || row.ended && row.others.is_empty() && !held.ends(row)
+                {
+                    continue;
+                }
+                let Some(mut parent) = self.descent(row, rows, &told, adopter) else { continue };
+                if let Some((at, pid)) = birth
+                    && let Some(node) = self.nodes.get(pid)
+                    && node.id.start <= *at
+                {
+                    parent = Parent::Exact(node.id);
+                }
+                self.find(row, parent, held, out);
+                news += 1;
+            }
+            found += news;
+            if news == 0 && !patient {
+                return found;
+            }
+            patient = news > 0;
+        }
+    }
+
+    /// The nearest member in a process's line of parents; `None` if it is none of ours.
+    fn descent(
+        &self,
+        row: &Row,
+        rows: &HashMap<i32, &Row>,
+        told: &HashMap<i32, i32>,
+        adopter: Option<i32>,
+    ) -> Option<Parent> {
+        let mut pid = row.pid;
+        // Bounded, because /proc was not read in one moment and could show a circle.
+        for _ in 0..rows.len() {
+            let parent = match told.get(&pid) {
+                // The notes will tell of it: its parent is theirs.
+                Some(&parent) => parent,
+                None => rows.get(&pid)?.parent,
+            };
+            if let Some(node) = self.nodes.get(&parent) {
+                return Some(Parent::Ancestor(node.id));
+            }
+            if Some(parent) == adopter && !self.own.contains_key(&pid) && !told.contains_key(&pid) {
+                return Some(Parent::Unknown);
+            }
+            pid = parent;
+        }
+        None
+    }
+
+    fn find(&mut self, row: &Row, parent: Parent, held: &Held, out: &mut Vec<Event>) {
+        let start = held.births.get(&row.pid).map_or(row.start, |&(at, _)| at);
+        let id = ProcId { pid: row.pid, start };
+        let mut node = Node::new(id, start);
+        held.look(&mut node, row);
+        self.insert(node);
+        out.push(Event::Fork { id, parent, found: true, at: held.begun });
+    }
+
+    /// Takes those out that had ended when they were looked up and whose end nobody noted.
+    fn bury(&mut self, at: Moment, out: &mut Vec<Event>) -> usize {
+        let ended = |node: &&Node| !node.has(node.id.pid) && node.others().next().is_none();
+        let ended: Vec<ProcId> = self.nodes.values().filter(ended).map(|node| node.id).collect();
+        for &id in &ended {
+            self.remove(id.pid);
+            out.push(Event::Exit { id, exit: None, at });
+        }
+        ended.len()
+    }
+}
+
+impl Held {
+    fn new(notes: Vec<Note>, begun: Moment, rows: &HashMap<i32, &Row>) -> Held {
+        let mut births = HashMap::new();
+        let mut ends = HashMap::new();
+        let mut threads: HashMap<i32, HashSet<i32>> = HashMap::new();
+        for note in &notes {
+            let at = note.at;
+            match note.what {
+                What::Fork { parent, tid, pid } if tid == pid => {
+                    let its = |row: &&Row| row.start <= at.after(COARSE) && at - row.start < LAG;
+                    if rows.get(&pid).is_some_and(its) {
+                        births.entry(pid).or_insert((at, parent));
+                    }
+                }
+                What::Fork { tid, pid, .. } if at >= begun => {
+                    threads.entry(pid).or_default().insert(tid);
+                }
+                What::Exit { tid, pid, .. } if tid == pid => {
+                    ends.insert(pid, at);
+                }
+                _ => {}
+            }
+        }
+        Held { notes, begun, births, ends, threads }
+    }
+
+    /// Sets a member's threads to what was looked up, without those the notes will tell of.
+    fn look(&self, node: &mut Node, row: &Row) {
+        let first = match row.ended {
+            false => First::Alive,
+            true if self.ends(row) => First::Noted,
+            true => First::Gone,
+        };
+        let told = self.threads.get(&row.pid);
+        let others = row.others.iter().copied();
+        let others = others.filter(|tid| told.is_none_or(|told| !told.contains(tid)));
+        node.look(self.begun, first, others);
+    }
+
+    /// Whether the end of its first thread has been noted.
+    fn ends(&self, row: &Row) -> bool {
+        self.ends.get(&row.pid).is_some_and(|at| at.after(COARSE) >= row.start)
+    }
+
+    /// Who will be a member through the notes alone, and whose child each is.
+    fn tells(&self, nodes: &HashMap<i32, Node>) -> HashMap<i32, i32> {
+        let mut told = HashMap::new();
+        for note in &self.notes {
+            if let What::Fork { parent, tid, pid } = note.what
+                && tid == pid
+            {
+                let known = nodes.get(&pid).is_some_and(|node| note.at <= node.since);
+                if !known && (nodes.contains_key(&parent) || told.contains_key(&parent)) {
+                    told.insert(pid, parent);
+                } else {
+                    told.remove(&pid);
+                }
+            }
+        }
+        told
+    }
+}

@@ -1,0 +1,1 @@
+//! The stories a tree must get right, and random ones.
