@@ -18,6 +18,8 @@ use std::str::FromStr;
 
 use crate::{Error, Exit, Moment};
 
+pub mod kevent;
+
 #[cfg(target_os = "linux")]
 pub mod connector;
 #[cfg(target_os = "linux")]
