@@ -65,6 +65,8 @@ pub enum Via {
     Cgroup,
     /// The parent's death (PR_SET_PDEATHSIG).
     ParentDeath,
+    /// A request over our control socket.
+    Request,
     /// The kernel: a fault, a timer, a key on a terminal, a limit, out of memory.
     Kernel,
     /// Not known.
@@ -138,6 +140,7 @@ impl fmt::Display for Via {
             Via::Pidfd => "pidfd_send_signal",
             Via::Cgroup => "cgroup.kill",
             Via::ParentDeath => "the parent's death",
+            Via::Request => "a request to supervise",
             Via::Kernel => "the kernel",
             Via::Unknown => "unknown means",
         })

@@ -35,6 +35,30 @@ impl Handle {
         Ok(Handle { pidfd, pid })
     }
 
+    /// Holds what a pidfd means already: perhaps no child of ours, which is not waited for then.
+    pub(crate) fn of(pidfd: OwnedFd, pid: i32) -> Handle {
+        Handle { pidfd, pid }
+    }
+
+    /// Waits for the end, at most this long, and leaves it to be reaped by whose child it is.
+    /// Whether it has come.
+    pub(crate) fn ended_within(&self, patience: Duration) -> Result<bool, Error> {
+        let until = std::time::Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            // Rounded up, or the last fraction of a millisecond would be spent spinning.
+            let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+            let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            match nix::poll::poll(&mut fds, timeout) {
+                Ok(1..) => return Ok(true),
+                Ok(_) if left.is_zero() => return Ok(false),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::system("poll", errno)),
+            }
+        }
+    }
+
     /// Readable when the child has ended.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()

@@ -1,6 +1,7 @@
 //! supervise(8): what was asked for, and where it is done. What it is made of is the library's.
 
 pub mod args;
+mod ask;
 mod ending;
 mod run;
 mod terminal;
@@ -30,6 +31,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Wanted::Run(options) => run::run(&options),
-        Wanted::Ask(_) | Wanted::Track(_) => ExitCode::from(OURS),
+        Wanted::Ask(request) => ask::ask(&request),
+        Wanted::Track(_) => ExitCode::from(OURS),
     }
 }

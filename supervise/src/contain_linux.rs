@@ -128,6 +128,11 @@ impl Container {
         }
     }
 
+    /// Who is in it now: numbers and names.
+    pub fn members(&self) -> Vec<(i32, String)> {
+        self.left().processes
+    }
+
     fn left(&self) -> Left {
         let mut processes = descend::list();
         for pid in self.cgroup.iter().flat_map(Cgroup::processes) {

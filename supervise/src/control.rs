@@ -1,11 +1,17 @@
 //! What is said over the control socket of a supervised command: one request, one reply. Who may
 //! ask is decided by the socket's mode; what is done about it, by supervise(8).
 
+#[cfg_attr(target_os = "linux", path = "control/listening_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "control/listening_bsd.rs")]
+mod listening;
+
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use proto::unix::{Error, Message, Reader, Writer, no_fd};
 use serde::Serialize;
+
+pub use listening::Listening;
 
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +22,8 @@ pub enum Request {
     Signal(i32),
     /// End the command and start it again; the reply comes when it has been started.
     Restart,
-    /// End the command, and do not start it again. The reply comes at once.
+    /// End the command, and do not start it again. The reply comes at once, and the connection
+    /// stays until the supervisor has ended.
     Stop,
 }
 

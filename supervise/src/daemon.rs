@@ -84,8 +84,12 @@ fn detach(null: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// One datagram of sd_notify(3). A name that begins with `@` is in the abstract namespace.
-fn notify(path: &std::ffi::OsStr, text: &[u8]) -> io::Result<()> {
+/// Tells a service manager `text`: one datagram of sd_notify(3) to what its `NOTIFY_SOCKET` names. A
+/// name that begins with `@` is in the abstract namespace.
+///
+/// # Errors
+/// There is nobody to hear it.
+pub fn notify(path: &std::ffi::OsStr, text: &[u8]) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     let address = match path.as_bytes() {
         #[cfg(target_os = "linux")]

@@ -117,6 +117,13 @@ impl Failure {
     }
 }
 
+impl From<String> for Failure {
+    /// What whoever starts a command could not do before.
+    fn from(why: String) -> Failure {
+        Failure::System(Error::says(why))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Failure::NotFound(error) | Failure::CannotExecute(error) | Failure::System(error)) =

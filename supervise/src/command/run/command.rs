@@ -1,14 +1,18 @@
 //! The command itself: its start, its end, and what follows from that.
 
+use std::fs::OpenOptions;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use supervise::control::Reply;
 use supervise::launch::{Command, Failure, Running};
 use supervise::reaper::{self, Change};
 use supervise::restart::Next;
 use supervise::track::ProcId;
 use supervise::{Exit, Moment, signal_name};
 
+use super::rest::Rest;
 use super::{Over, Run, text};
 
 /// A command that runs.
@@ -31,12 +35,23 @@ impl Run<'_> {
                 let id = ProcId { pid, start: began };
                 let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
                 self.reporter.started(pid, self.restarts.total());
+                if let Some(stderr) = &mut self.stderr {
+                    stderr.name(self.reporter.unit(), pid);
+                }
                 self.main = Some(Main { running, id, exe });
+                self.readying.executed();
+                for asker in std::mem::take(&mut self.askers) {
+                    asker.reply(&Reply::Done);
+                }
             }
             Err(failure) => {
                 log::error!("{failure}");
                 let exit = Exit::Exited(failure.code().into());
                 if self.last.is_none() {
+                    if self.options.background {
+                        // Whoever waits for us in the foreground does not read the log.
+                        eprintln!("supervise: {failure}");
+                    }
                     self.over = Some(Over::Code(failure.code()));
                 } else {
                     self.what_next(exit, began);
@@ -45,13 +60,28 @@ impl Run<'_> {
         }
     }
 
-    fn launch(&self) -> Result<Running, Failure> {
+    fn launch(&mut self) -> Result<Running, Failure> {
+        let given = self.readying.give()?;
+        let mut descriptors = given.descriptors;
+        if let Some(stderr) = &self.stderr {
+            descriptors.push((libc::STDERR_FILENO, stderr.give()?));
+        }
+        if self.options.background {
+            descriptors.extend(apart(&descriptors)?);
+        }
         let command = Command {
             words: self.options.words.clone(),
+            environment: given.environment,
+            pid_in: given.pid_in,
+            descriptors,
             terminal: self.terminal.for_command(),
             ..Command::default()
         };
-        command.hold(&self.inherited)?.go()
+        let held = command.hold(&self.inherited)?;
+        if let Err(error) = self.container.place(held.pid()) {
+            log::warn!("{error}");
+        }
+        held.go()
     }
 
     /// Everything that has happened to children: the command, and whom we have adopted.
@@ -82,19 +112,22 @@ impl Run<'_> {
     fn ended(&mut self, exit: Exit) {
         let Some(main) = self.main.take() else { return };
         // Whatever was sent before it ended is to be known when its end is explained.
+        if let Some(stderr) = &mut self.stderr {
+            stderr.drain();
+        }
         self.terminal.take_back(main.id.pid);
         self.reporter.ended(&main, exit, Moment::now());
         self.last = Some(exit);
         let key = matches!(exit, Exit::Signaled { signal: libc::SIGINT | libc::SIGQUIT, .. });
         if key && main.running.has_own_group() {
             // ^C at the terminal we have given it is meant for us as well.
-            self.over = Some(Over::Like(exit));
-            return;
+            self.stop(false);
         }
-        self.what_next(exit, main.id.start);
+        self.rest = Some(Rest::new(exit, main.id.start));
     }
 
-    fn what_next(&mut self, exit: Exit, since: Moment) {
+    /// The command, and what it had left behind, is gone.
+    pub fn what_next(&mut self, exit: Exit, since: Moment) {
         match self.stop.take() {
             Some(stop) if stop.again => {
                 self.restarts.asked();
@@ -117,6 +150,21 @@ impl Run<'_> {
             },
         }
     }
+}
+
+/// For a command in the background: no input, and no terminal. Files and pipes stay, which
+/// somebody has put there.
+fn apart(given: &[(RawFd, OwnedFd)]) -> Result<Vec<(RawFd, OwnedFd)>, String> {
+    let mut apart = Vec::new();
+    for number in 0..=2 {
+        // SAFETY: asks about a number.
+        let terminal = unsafe { libc::isatty(number) } == 1;
+        if (number == 0 || terminal) && !given.iter().any(|(to, _)| *to == number) {
+            let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+            apart.push((number, null.map_err(|error| format!("open /dev/null: {error}"))?.into()));
+        }
+    }
+    Ok(apart)
 }
 
 fn short(delay: Duration) -> String {
