@@ -14,8 +14,20 @@
 //! nothing.
 
 pub mod audit;
+pub mod census;
 pub mod log;
 pub mod report;
+pub mod ring;
+pub mod tracepoint;
+
+#[cfg(target_os = "linux")]
+mod trace_linux;
+
+#[cfg(target_os = "linux")]
+mod tracefs_linux;
+
+#[cfg(target_os = "linux")]
+pub use trace_linux::{Buffers, Lost, Trace};
 
 #[cfg(target_os = "linux")]
 mod audit_linux;
