@@ -436,7 +436,7 @@ unsafe fn become_command(raw: &mut Raw<'_>, start: &mut RawFd) -> Result<Infalli
             }
             match errno {
                 // As execvp(3): the next folder may have one that will do.
-                libc::ENOENT | libc::ENOTDIR => {}
+                libc::ENOENT | libc::ENOTDIR if raw.candidates.len() > 1 => {}
                 libc::EACCES => found = errno,
                 _ => return Err(errno),
             }
