@@ -1,6 +1,7 @@
 //! supervise(8) in front of a command: what that is given, what it is sent, and that its end is
 //! told as it was.
 #![cfg(target_os = "linux")]
+#![allow(clippy::expect_used)]
 
 #[path = "run/kit.rs"]
 mod kit;

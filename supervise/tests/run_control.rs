@@ -1,5 +1,6 @@
 //! The control socket of supervise(8): who is there, and that what is asked hits the right one.
 #![cfg(target_os = "linux")]
+#![allow(clippy::expect_used)]
 
 #[path = "run/kit.rs"]
 mod kit;

@@ -1,6 +1,7 @@
 //! supervise(8) under init, systemd and as process 1: readiness, background, standard error, PID
 //! file.
 #![cfg(target_os = "linux")]
+#![allow(clippy::expect_used)]
 
 #[path = "run/kit.rs"]
 mod kit;

@@ -1,5 +1,6 @@
 //! supervise(8) at a terminal: keys reach the command once, and it can be stopped and go on.
 #![cfg(target_os = "linux")]
+#![allow(clippy::expect_used)]
 
 #[path = "run/kit.rs"]
 mod kit;
