@@ -20,6 +20,8 @@ use crate::{Error, Exit, Moment};
 
 pub mod kevent;
 
+mod waiter;
+
 #[cfg(target_os = "linux")]
 pub mod connector;
 #[cfg(target_os = "linux")]
@@ -27,15 +29,23 @@ mod connector_linux;
 #[cfg(target_os = "linux")]
 mod kernel_linux;
 #[cfg(target_os = "linux")]
+mod ptrace;
+#[cfg(target_os = "linux")]
+mod ptrace_linux;
+#[cfg(target_os = "linux")]
 mod snapshot;
 #[cfg(target_os = "linux")]
 mod snapshot_linux;
+#[cfg(target_os = "linux")]
+mod tracer_linux;
 #[cfg(target_os = "linux")]
 mod tree;
 
 #[cfg(target_os = "linux")]
 #[path = "track/tracker_linux.rs"]
 mod tracker;
+
+pub use waiter::{Changed, Heard, Waiter};
 
 #[cfg(target_os = "linux")]
 pub use tracker::Tracker;

@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::connector::Note;
 use super::kernel_linux::Kernel;
-use super::{Backend, Caps, Event, Limits, ProcId, Unavailable};
+use super::tracer_linux::Tracer;
+use super::{Backend, Caps, Event, Heard, Limits, ProcId};
 use crate::Error;
 
 /// Follows processes and all that they make. Closing it ends no process.
@@ -17,6 +18,7 @@ pub struct Tracker {
 #[derive(Debug)]
 enum Inner {
     Connector(Box<Kernel>),
+    Ptrace(Box<Tracer>),
 }
 
 impl Tracker {
@@ -37,10 +39,7 @@ impl Tracker {
     pub fn with_limits(backend: Backend, limits: &Limits) -> Result<Tracker, Error> {
         let inner = match backend {
             Backend::Auto | Backend::Connector => Inner::Connector(Box::new(Kernel::open(limits)?)),
-            Backend::Ptrace => {
-                let why = "not written yet".to_owned();
-                return Err(Unavailable { backend: "ptrace", why }.into());
-            }
+            Backend::Ptrace => Inner::Ptrace(Box::new(Tracer::open()?)),
         };
         Ok(Tracker { inner })
     }
@@ -49,6 +48,7 @@ impl Tracker {
     pub fn caps(&self) -> Caps {
         match &self.inner {
             Inner::Connector(kernel) => kernel.caps(),
+            Inner::Ptrace(tracer) => tracer.caps(),
         }
     }
 
@@ -61,6 +61,7 @@ impl Tracker {
     pub fn watch(&mut self, pid: i32) -> Result<ProcId, Error> {
         match &mut self.inner {
             Inner::Connector(kernel) => kernel.watch(pid),
+            Inner::Ptrace(tracer) => tracer.watch(pid),
         }
     }
 
@@ -74,6 +75,7 @@ impl Tracker {
     pub fn attach(&mut self, pid: i32) -> Result<ProcId, Error> {
         match &mut self.inner {
             Inner::Connector(kernel) => kernel.attach(pid),
+            Inner::Ptrace(tracer) => tracer.attach(pid),
         }
     }
 
@@ -100,6 +102,19 @@ impl Tracker {
     ) -> Result<(), Error> {
         match &mut self.inner {
             Inner::Connector(kernel) => kernel.read(events, each),
+            Inner::Ptrace(tracer) => tracer.read(events),
+        }
+    }
+
+    /// What a back end has heard besides that waits for all children itself (ptrace): what has
+    /// become of them, and which signals were sent to the members. Its events are those of
+    /// [`Tracker::read`], and there are none here. Nobody else may wait for children then.
+    ///
+    /// `None` from all other back ends: children are the caller's to wait for.
+    pub fn heard(&mut self) -> Option<Heard> {
+        match &mut self.inner {
+            Inner::Connector(_) => None,
+            Inner::Ptrace(tracer) => Some(tracer.heard()),
         }
     }
 
@@ -108,14 +123,18 @@ impl Tracker {
     pub fn member(&self, tid: i32) -> Option<ProcId> {
         match &self.inner {
             Inner::Connector(kernel) => kernel.member(tid),
+            Inner::Ptrace(tracer) => tracer.member(tid),
         }
     }
 
     /// All live members, in no order.
     pub fn members(&self) -> impl Iterator<Item = ProcId> {
-        match &self.inner {
-            Inner::Connector(kernel) => kernel.members(),
-        }
+        let (kernel, tracer) = match &self.inner {
+            Inner::Connector(kernel) => (Some(kernel), None),
+            Inner::Ptrace(tracer) => (None, Some(tracer)),
+        };
+        let told = kernel.into_iter().flat_map(|kernel| kernel.members());
+        told.chain(tracer.into_iter().flat_map(|tracer| tracer.members()))
     }
 
     /// Stops listening. Dropping it does so too.
@@ -127,6 +146,7 @@ impl AsFd for Tracker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.inner {
             Inner::Connector(kernel) => kernel.as_fd(),
+            Inner::Ptrace(tracer) => tracer.as_fd(),
         }
     }
 }

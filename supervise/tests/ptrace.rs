@@ -1,0 +1,18 @@
+//! Processes that are traced, and reaped in the same place: real ones, on Linux.
+
+// Without the standard harness clippy does not see that this is a test.
+#![allow(clippy::expect_used)]
+
+#[cfg(target_os = "linux")]
+#[path = "ptrace_linux.rs"]
+mod linux;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    linux::main()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("nothing to test here");
+}

@@ -1,0 +1,495 @@
+//! What the tracer says of real processes, compared with what they were made to do. Everything is
+//! run twice if we are root: as root, and as a user without any right.
+
+#[path = "ptrace_roles.rs"]
+mod roles;
+#[path = "runner.rs"]
+mod runner;
+#[path = "ptrace_stage.rs"]
+mod stage;
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use runner::eventually;
+use stage::{Stage, ends, gone, hold, kill, state};
+use supervise::attribution::{Confidence, Reason, Seen, Target, Via, Witness};
+use supervise::reaper::Change;
+use supervise::track::{Backend, Event, Heard, Loss, Parent, ProcId, Tracker, Waiter};
+use supervise::{Exe, Exit};
+
+const TERM: Exit = Exit::Signaled { signal: libc::SIGTERM, core: false };
+
+const TESTS: &[runner::Test] = &[
+    ("a_burst_is_told_whole", a_burst_is_told_whole),
+    ("kills_straight_to_it_are_attributed", kills_straight_to_it_are_attributed),
+    ("another_programs_kill_is_attributed", another_programs_kill_is_attributed),
+    ("a_number_of_a_thread", a_number_of_a_thread),
+    ("the_first_thread_does_not_take_it", the_first_thread_does_not_take_it),
+    ("to_one_thread_on_purpose", to_one_thread_on_purpose),
+    ("a_forged_sender_only_claims", a_forged_sender_only_claims),
+    ("an_alarm_is_the_kernels", an_alarm_is_the_kernels),
+    ("stops_and_goes_on", stops_and_goes_on),
+    ("job_control_of_its_own_works", job_control_of_its_own_works),
+    ("a_code_of_143_stays_one", a_code_of_143_stays_one),
+    ("a_daemon_is_followed", a_daemon_is_followed),
+    ("vfork_and_exec", vfork_and_exec),
+    ("another_thread_executes", another_thread_executes),
+    ("another_thread_executes_when_the_first_has_ended", the_first_has_ended_and_another_executes),
+    ("the_first_thread_ends_first", the_first_thread_ends_first),
+    ("storms_of_threads", storms_of_threads),
+    ("killed_at_any_moment", killed_at_any_moment),
+    ("nothing_survives_the_tracer", nothing_survives_the_tracer),
+    ("traced_already_is_refused", traced_already_is_refused),
+    ("only_children_are_traced", only_children_are_traced),
+    ("set_user_id_gives_nothing", set_user_id_gives_nothing),
+    ("it_reaps_without_tracing", it_reaps_without_tracing),
+    ("a_tracker_by_ptrace", a_tracker_by_ptrace),
+    ("from_another_pid_namespace", from_another_pid_namespace),
+];
+
+pub fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().collect();
+    if let [_, role, rest @ ..] = words.as_slice()
+        && let Some(role) = role.strip_prefix("role:")
+    {
+        return roles::play(role, rest);
+    }
+    stage::keep_log();
+    let _program = nix::unistd::getuid().is_root().then(stage::SetUserId::make);
+    if nix::unistd::getuid().is_root() {
+        println!("as nobody:");
+        let worked = stage::as_nobody(|| runner::run(TESTS) == ExitCode::SUCCESS);
+        println!("as root:");
+        let code = runner::run(TESTS);
+        return if worked { code } else { ExitCode::FAILURE };
+    }
+    println!("not root: only as this user");
+    runner::run(TESTS)
+}
+
+fn forks(heard: &Heard) -> Vec<(ProcId, Parent)> {
+    let forks = heard.events.iter().filter_map(|event| match event {
+        Event::Fork { id, parent, .. } => Some((*id, *parent)),
+        _ => None,
+    });
+    forks.collect()
+}
+
+fn exits(heard: &Heard) -> HashMap<ProcId, Exit> {
+    let exits = heard.events.iter().filter_map(|event| match event {
+        Event::Exit { id, exit, .. } => Some((*id, exit.expect("a status"))),
+        _ => None,
+    });
+    exits.collect()
+}
+
+fn executed(heard: &Heard, pid: i32) -> Vec<String> {
+    let paths = heard.events.iter().filter_map(|event| match event {
+        Event::Exec { id, path, .. } if id.pid == pid => path.as_ref(),
+        _ => None,
+    });
+    paths.map(|path| path.display().to_string()).collect()
+}
+
+fn own_exe() -> Exe {
+    Exe::Path(std::fs::read_link("/proc/self/exe").expect("our own"))
+}
+
+/// One fork before all else, at most one exit after all else, every parent one that lived.
+fn in_order(heard: &Heard) {
+    let mut live = HashSet::new();
+    let mut dead = HashSet::new();
+    for event in &heard.events {
+        match event {
+            Event::Fork { id, parent, .. } => {
+                assert!(live.insert(*id) && !dead.contains(id), "{event:?}");
+                if let Parent::Exact(parent) | Parent::Ancestor(parent) = parent
+                    && parent.pid != std::process::id().cast_signed()
+                {
+                    assert!(live.contains(parent) || dead.contains(parent), "{event:?}");
+                }
+            }
+            Event::Exec { id, .. } => assert!(live.contains(id), "{event:?}"),
+            Event::Exit { id, .. } => assert!(live.remove(id) && dead.insert(*id), "{event:?}"),
+            Event::Empty { .. } => assert!(live.is_empty(), "{event:?}: {live:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(live.is_empty(), "{live:?}");
+    assert!(matches!(heard.events.last(), Some(Event::Empty { .. })));
+}
+
+fn a_burst_is_told_whole() {
+    const COUNT: usize = 5000;
+    let began = std::time::Instant::now();
+    let mut stage = Stage::start("burst", &["5000", "16"]);
+    let heard = stage.all_ended();
+    println!("{COUNT} in {:?}", began.elapsed());
+    in_order(heard);
+    let forks = forks(heard);
+    let exits = exits(heard);
+    let (root, children) = forks.split_first().expect("forks");
+    assert!(matches!(root.1, Parent::Exact(us) if us.pid == std::process::id().cast_signed()));
+    assert_eq!((children.len(), exits.len()), (COUNT, COUNT + 1));
+    assert!(children.iter().all(|(_, parent)| *parent == Parent::Exact(root.0)));
+    assert!(children.iter().all(|(id, _)| exits.get(id) == Some(&Exit::Exited(127))));
+    assert_eq!(exits.get(&root.0), Some(&Exit::Exited(0)));
+    assert_eq!(heard.seen, []);
+    assert_eq!(stage.waiter.members().count(), 0);
+}
+
+/// What was seen of one signal, and only of that one.
+fn only(stage: &Stage) -> &Seen {
+    assert_eq!(stage.heard.seen.len(), 1, "{:?}", stage.heard.seen);
+    &stage.heard.seen[0]
+}
+
+fn by_us(seen: &Seen, via: Via, target: Target) {
+    assert_eq!((seen.signal, seen.via, seen.target), (libc::SIGTERM, via, target), "{seen}");
+    assert_eq!((seen.confidence, seen.witness), (Confidence::Reported, Witness::Ptrace), "{seen}");
+    let sender = seen.sender.as_ref().expect("a sender");
+    assert_eq!(sender.pid, std::process::id().cast_signed());
+    assert_eq!(sender.uid, Some(nix::unistd::getuid().as_raw()));
+    assert_eq!(sender.exe, own_exe());
+}
+
+fn kills_straight_to_it_are_attributed() {
+    let mut stage = Stage::start("waits", &[]);
+    stage.ready();
+    kill(stage.pid, libc::SIGTERM);
+    assert_eq!(stage.end(), TERM);
+    by_us(only(&stage), Via::Process, Target { pid: stage.pid, tid: stage.pid });
+    in_order(&stage.heard);
+}
+
+fn another_programs_kill_is_attributed() {
+    let mut stage = Stage::start("waits", &[]);
+    stage.ready();
+    let script = format!("kill -TERM {}; exec sleep 100", stage.pid);
+    let mut shell = std::process::Command::new("/bin/sh");
+    let shell = shell.args(["-c", &script]).spawn().expect("sh").id().cast_signed();
+    assert_eq!(stage.end(), TERM);
+    let sender = only(&stage).sender.clone().expect("a sender");
+    kill(shell, libc::SIGKILL);
+    stage.until("the shell is heard too", |heard| !ends(heard, shell).is_empty());
+    assert_eq!(sender.pid, shell);
+    let Exe::Path(exe) = &sender.exe else { panic!("{sender}") };
+    let names = [std::fs::canonicalize("/bin/sh"), std::fs::canonicalize("/bin/sleep")];
+    assert!(names.iter().any(|name| name.as_ref().is_ok_and(|name| name == exe)), "{sender}");
+    assert!(!ends(&stage.heard, shell)[0].1, "nobody traces it");
+}
+
+fn a_number_of_a_thread() {
+    let mut stage = Stage::start("threads", &["50"]);
+    let tids = stage.ready();
+    assert_eq!(tids.len(), 50);
+    let tid = tids[31];
+    assert_eq!(stage.waiter.member(tid).map(|id| id.pid), Some(stage.pid));
+    kill(tid, libc::SIGTERM);
+    assert_eq!(stage.end(), TERM);
+    by_us(only(&stage), Via::Process, Target { pid: stage.pid, tid });
+    in_order(&stage.heard);
+    assert_eq!(forks(&stage.heard).len(), 1, "threads are no processes");
+    assert_eq!(stage.waiter.member(tid), None);
+}
+
+/// Another thread has it then, and nobody's number but the process's was used.
+fn the_first_thread_does_not_take_it() {
+    let mut stage = Stage::start("first blocks", &[]);
+    stage.ready();
+    kill(stage.pid, libc::SIGTERM);
+    assert_eq!(stage.end(), TERM);
+    by_us(only(&stage), Via::Process, Target { pid: stage.pid, tid: stage.pid });
+}
+
+fn to_one_thread_on_purpose() {
+    let mut stage = Stage::start("threads", &["3"]);
+    let tid = stage.ready()[1];
+    // SAFETY: a system call on plain numbers; both are those of a process of ours.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, stage.pid, tid, libc::SIGTERM) };
+    assert_eq!(sent, 0);
+    assert_eq!(stage.end(), TERM);
+    by_us(only(&stage), Via::Thread, Target { pid: stage.pid, tid });
+}
+
+fn a_forged_sender_only_claims() {
+    let mut stage = Stage::start("waits", &[]);
+    stage.ready();
+    stage::queue(stage.pid, libc::SIGTERM, libc::SI_QUEUE, 1);
+    assert_eq!(stage.end(), TERM);
+    let seen = only(&stage);
+    assert_eq!((seen.via, seen.confidence), (Via::Queue, Confidence::Claimed));
+    assert_eq!(seen.sender.as_ref().map(|sender| sender.pid), Some(1));
+
+    // Nor is somebody believed who says that he is a timer.
+    let mut stage = Stage::start("waits", &[]);
+    stage.ready();
+    stage::queue(stage.pid, libc::SIGTERM, libc::SI_TIMER, 1);
+    assert_eq!(stage.end(), TERM);
+    let seen = only(&stage);
+    assert_eq!((seen.confidence, &seen.sender), (Confidence::Claimed, &None));
+}
+
+fn an_alarm_is_the_kernels() {
+    let mut stage = Stage::start("alarm", &[]);
+    assert_eq!(stage.end(), Exit::Signaled { signal: libc::SIGALRM, core: false });
+    let seen = only(&stage);
+    assert_eq!((seen.via, &seen.sender), (Via::Kernel, &None));
+    assert_eq!(seen.confidence, Confidence::Unknown(Reason::Kernel));
+}
+
+fn stops_and_goes_on() {
+    let mut stage = Stage::start("echoes", &["3"]);
+    stage.ready();
+    for signal in [libc::SIGSTOP, libc::SIGTSTP, libc::SIGSTOP] {
+        stage.say(b"1");
+        assert_eq!(stage.hear(), b"1");
+        kill(stage.pid, signal);
+        let pid = stage.pid;
+        stage.until_then("it is stopped", || state(pid) == 't');
+        stage.say(b"2");
+        // Nothing more comes of it: it is not let go by mistake.
+        stage.serve(200);
+        assert_eq!(state(stage.pid), 't');
+        kill(stage.pid, libc::SIGCONT);
+        assert_eq!(stage.hear(), b"2");
+    }
+    // A stopped one is killed like any other.
+    kill(stage.pid, libc::SIGSTOP);
+    let pid = stage.pid;
+    stage.until_then("it is stopped", || state(pid) == 't');
+    kill(stage.pid, libc::SIGKILL);
+    assert_eq!(stage.end(), Exit::Signaled { signal: libc::SIGKILL, core: false });
+    let changes: Vec<_> = stage.heard.changes.iter().map(|changed| changed.change).collect();
+    let stopped = Change::Stopped(libc::SIGSTOP);
+    let by_key = Change::Stopped(libc::SIGTSTP);
+    let goes_on = Change::Continued;
+    assert_eq!(changes[..7], [stopped, goes_on, by_key, goes_on, stopped, goes_on, stopped]);
+    assert_eq!(changes.len(), 8);
+    assert_eq!(stage.heard.seen, [], "neither stopping nor going on ends anybody");
+    in_order(&stage.heard);
+}
+
+fn job_control_of_its_own_works() {
+    let mut stage = Stage::start("jobs", &[]);
+    assert_eq!(stage.end(), Exit::Exited(0));
+    in_order(&stage.heard);
+    let mut shell = Stage::command(&[
+        "/bin/sh",
+        "-c",
+        "sleep 100 & kill -STOP $!; kill -CONT $!; kill -TERM $!; wait $!",
+    ]);
+    assert_eq!(shell.end(), Exit::Exited(143));
+    let target = forks(&shell.heard)[1].0.pid;
+    assert_eq!(only(&shell).target.pid, target);
+    in_order(&shell.heard);
+}
+
+fn a_code_of_143_stays_one() {
+    let mut stage = Stage::start("exits 143", &[]);
+    stage.ready();
+    kill(stage.pid, libc::SIGTERM);
+    assert_eq!(stage.end(), Exit::Exited(143));
+    by_us(only(&stage), Via::Process, Target { pid: stage.pid, tid: stage.pid });
+}
+
+fn a_daemon_is_followed() {
+    let mut stage = Stage::start("daemon", &[]);
+    let heard = stage.all_ended();
+    in_order(heard);
+    let forks = forks(heard);
+    let exits = exits(heard);
+    let [(first, _), (second, made), (third, made_too)] = forks.as_slice() else {
+        panic!("{forks:?}")
+    };
+    assert_eq!((*made, *made_too), (Parent::Exact(*first), Parent::Exact(*second)));
+    assert_eq!(exits[first], Exit::Exited(0));
+    assert_eq!(exits[second], Exit::Exited(0));
+    assert_eq!(exits[third], Exit::Exited(5));
+}
+
+fn vfork_and_exec() {
+    let mut stage = Stage::start("vfork", &[]);
+    assert_eq!(stage.end(), Exit::Exited(0));
+    in_order(&stage.heard);
+    let forks = forks(&stage.heard);
+    assert_eq!(forks[1].1, Parent::Exact(forks[0].0));
+    let shell = std::fs::canonicalize("/bin/sh").expect("sh").display().to_string();
+    assert_eq!(executed(&stage.heard, forks[1].0.pid), [shell]);
+    assert_eq!(exits(&stage.heard)[&forks[1].0], Exit::Exited(7));
+}
+
+fn executes(role: &str) {
+    for _ in 0..20 {
+        let mut stage = Stage::start(role, &[]);
+        assert_eq!(stage.end(), Exit::Exited(7));
+        in_order(&stage.heard);
+        assert_eq!(forks(&stage.heard).len(), 1);
+        let shell = std::fs::canonicalize("/bin/sh").expect("sh").display().to_string();
+        assert_eq!(executed(&stage.heard, stage.pid).last(), Some(&shell));
+        assert_eq!(stage.waiter.members().count(), 0);
+    }
+}
+
+fn another_thread_executes() {
+    executes("thread executes");
+}
+
+fn the_first_has_ended_and_another_executes() {
+    executes("thread executes, first ended");
+}
+
+fn the_first_thread_ends_first() {
+    let mut stage = Stage::start("first ends", &[]);
+    stage.ready();
+    let pid = stage.pid;
+    stage.until_then("its first thread is gone", || state(pid) == 'Z');
+    assert_eq!(exits(&stage.heard), HashMap::new());
+    assert_eq!(stage.waiter.member(stage.pid).map(|id| id.pid), Some(stage.pid));
+    stage.say(b"!");
+    assert_eq!(stage.end(), Exit::Exited(9));
+    in_order(&stage.heard);
+}
+
+fn storms_of_threads() {
+    let mut stage = Stage::start("storm", &["20", "100"]);
+    assert_eq!(stage.end(), Exit::Exited(0));
+    in_order(&stage.heard);
+    assert_eq!(forks(&stage.heard).len(), 1);
+}
+
+fn killed_at_any_moment() {
+    let (mut most, mut all, mut inexact) = (0, 0, 0);
+    for round in 0..60u64 {
+        let mut stage = Stage::start("bomb", &[]);
+        stage.ready();
+        // Somewhere in the middle of it.
+        stage.until("some forks", |heard| heard.events.len() as u64 > round * 7);
+        // Until nobody is left who could make another one.
+        stage.until_then_do("all are gone", |waiter| {
+            let members: Vec<_> = waiter.members().collect();
+            for id in &members {
+                stage::try_kill(id.pid, libc::SIGKILL);
+            }
+            members.is_empty()
+        });
+        in_order(&stage.heard);
+        let forks = forks(&stage.heard);
+        most = most.max(forks.len());
+        // Those whose maker was killed before it could say so.
+        inexact += forks.iter().filter(|(_, parent)| !matches!(parent, Parent::Exact(_))).count();
+        all += forks.len();
+    }
+    println!("{inexact} of {all} parents were killed too soon; at most {most} processes");
+    assert!(most > 100 && inexact < all / 20);
+}
+
+fn nothing_survives_the_tracer() {
+    let (tracer, pids) = stage::tracer("family");
+    assert_eq!(pids.len(), 4);
+    let held: Vec<_> = pids.iter().map(|pid| stage::pidfd(*pid)).collect();
+    assert!(held.iter().all(|pidfd| !gone(pidfd)));
+    kill(tracer, libc::SIGKILL);
+    eventually("all are gone", || held.iter().all(gone));
+    let mut heard = Heard::default();
+    let mut waiter = Waiter::default();
+    eventually("the tracer is heard", || {
+        waiter.read(&mut heard).expect("reap");
+        !ends(&heard, tracer).is_empty()
+    });
+}
+
+fn traced_already_is_refused() {
+    let pid = stage::traced_by_us_already();
+    let error = Waiter::default().trace(pid).expect_err("twice").to_string();
+    kill(pid, libc::SIGKILL);
+    stage::reap(pid);
+    let own = std::process::id();
+    assert_eq!(error, format!("trace process {pid}: it is traced already, by process {own}"));
+}
+
+fn only_children_are_traced() {
+    let mut waiter = Waiter::default();
+    let error = waiter.trace(1).expect_err("not ours").to_string();
+    assert_eq!(error, "trace process 1: it is not a child of ours");
+    let held = hold(&["/bin/true"], None);
+    let pid = held.pid();
+    waiter.trace(pid).expect("ours");
+    drop(held);
+}
+
+fn set_user_id_gives_nothing() {
+    if nix::unistd::getuid().is_root() {
+        return;
+    }
+    let Some(program) = stage::set_user_id() else {
+        println!("not shown: no set-user-ID program is here");
+        return;
+    };
+    let mut stage = Stage::command(&[&program, "-c", "exit 3"]);
+    stage.end();
+    let log = stage::logged();
+    let warning = format!("process {}: {program} does not get the rights of uid 0", stage.pid);
+    assert!(log.iter().any(|line| line.starts_with(&warning)), "{log:?}");
+}
+
+fn it_reaps_without_tracing() {
+    let mut waiter = Waiter::default();
+    assert!(waiter.wakes().is_none());
+    let pid = hold(&["/bin/sh", "-c", "exit 4"], None).go().expect("sh").pid();
+    let mut heard = Heard::default();
+    eventually("it is heard", || {
+        waiter.read(&mut heard).expect("reap");
+        !heard.changes.is_empty()
+    });
+    assert_eq!(ends(&heard, pid), [(Exit::Exited(4), false)]);
+    assert_eq!((heard.events, heard.seen), (vec![], vec![]));
+    assert_eq!(waiter.member(pid), None);
+}
+
+/// As any other back end, but that it hears of children too.
+fn a_tracker_by_ptrace() {
+    let mut tracker = Tracker::open(Backend::Ptrace).expect("a tracker");
+    assert_eq!((tracker.caps().name, tracker.caps().loss), ("ptrace", Loss::Impossible));
+    let refused = tracker.attach(1).expect_err("it did not begin it").to_string();
+    assert!(refused.starts_with("follow process 1: ptrace follows only"), "{refused}");
+    let held = hold(&["/bin/sh", "-c", "/bin/true; kill -TERM $$"], None);
+    let id = tracker.watch(held.pid()).expect("watch it");
+    let running = held.go().expect("go");
+    let (mut events, mut heard) = (Vec::new(), Heard::default());
+    while !matches!(events.last(), Some(Event::Empty { .. })) {
+        let mut fds = [PollFd::new(tracker.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::from(60_000u16)), Ok(1), "{events:?}");
+        tracker.read(&mut events).expect("read");
+        let more = tracker.heard().expect("it waits for all");
+        assert_eq!(more.events, []);
+        heard.changes.extend(more.changes);
+        heard.seen.extend(more.seen);
+        let members: Vec<_> = tracker.members().collect();
+        assert_eq!(tracker.member(id.pid), members.contains(&id).then_some(id));
+    }
+    assert_eq!(ends(&heard, running.pid()), [(TERM, true)]);
+    assert_eq!(heard.seen[0].sender.as_ref().map(|sender| sender.pid), Some(id.pid));
+    heard.events = events;
+    in_order(&heard);
+    assert_eq!(forks(&heard).len(), 2);
+    assert_eq!(forks(&heard)[1].1, Parent::Exact(id));
+}
+
+/// A number from another namespace is nobody's here.
+fn from_another_pid_namespace() {
+    if !nix::unistd::getuid().is_root() {
+        return;
+    }
+    let mut stage = Stage::start("pid namespace", &[]);
+    let heard = stage.all_ended();
+    in_order(heard);
+    let seen: Vec<_> = heard.seen.iter().filter(|seen| seen.signal == libc::SIGTERM).collect();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].confidence, Confidence::Unknown(Reason::OutOfNamespace));
+    assert_eq!(seen[0].sender, None);
+    assert!(forks(heard).iter().any(|(id, _)| id.pid == seen[0].target.pid));
+}
