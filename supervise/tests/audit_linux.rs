@@ -9,7 +9,7 @@
 mod runner;
 
 use std::io::{BufRead, BufReader};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
@@ -54,12 +54,14 @@ pub fn main() -> ExitCode {
         ("by_pidfd", pidfd),
         ("sigkill", sigkill),
         ("a_group", group),
+        ("another_namespace", another_namespace),
         ("what_fails_or_is_harmless_is_not_told", silent),
         ("five_hundred", five_hundred),
         ("put_back_as_it_was", put_back),
         ("put_back_after_a_panic", put_back_after_panic),
         ("two_at_a_time", two_at_a_time),
         ("a_predecessor_that_was_killed", predecessor_killed),
+        ("beside_a_daemon", beside_a_daemon),
         ("with_the_right_for_half_of_it", half_the_rights),
         ("without_the_right_to_it_says_so", without_rights),
     ])
@@ -128,6 +130,18 @@ fn play(role: &str) -> ExitCode {
             // SAFETY: numbers; there is no such process.
             assert_eq!(unsafe { libc::kill(0x3fff_ffff, libc::SIGTERM) }, -1);
         }
+        "daemon" => {
+            let socket = netlink();
+            // Only our number: the third of the things that can be set.
+            let mut words = [0u32; 10];
+            (words[0], words[3]) = (4, std::process::id());
+            let body: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
+            say(&socket, wire::SET, &body);
+            println!("0");
+            loop {
+                let _ = recv(socket.as_raw_fd(), &mut [0; 1 << 14], MsgFlags::empty());
+            }
+        }
         "watch" => {
             let _audit = Audit::open().expect("audit");
             println!("0");
@@ -148,10 +162,14 @@ struct Victim {
 }
 
 impl Victim {
+    /// In a process group of its own.
     fn new(role: &str) -> Victim {
+        Victim::of(role, 0)
+    }
+
+    fn of(role: &str, group: i32) -> Victim {
         let mut command = Command::new("/proc/self/exe");
-        // A process group of its own.
-        command.env(ROLE, role).process_group(0).stdout(Stdio::piped());
+        command.env(ROLE, role).process_group(group).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a victim");
         let mut output = BufReader::new(child.stdout.take().expect("its output"));
         let mut line = String::new();
@@ -227,22 +245,41 @@ fn own_exe() -> std::path::PathBuf {
     std::env::current_exe().expect("our own")
 }
 
-/// The answers to a request, each with its kind, until one of this kind.
-fn ask(kind: u16, last: u16) -> Vec<(u16, Vec<u8>)> {
+fn netlink() -> OwnedFd {
     let protocol = SockProtocol::NetlinkAudit;
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol);
-    let socket = socket.expect("a socket");
-    let fd = socket.as_raw_fd();
-    let request = wire::request(kind, 1, &[]);
-    sendto(fd, &request, &NetlinkAddr::new(0, 0), MsgFlags::empty()).expect("sent");
+    socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
+        .expect("a socket")
+}
+
+fn say(socket: &OwnedFd, kind: u16, body: &[u8]) {
+    let request = wire::request(kind, 1, body);
+    let kernel = NetlinkAddr::new(0, 0);
+    sendto(socket.as_raw_fd(), &request, &kernel, MsgFlags::empty()).expect("sent");
+}
+
+/// The messages that come, each with its kind, until one of this kind.
+fn hear(socket: &OwnedFd, last: u16) -> Vec<(u16, Vec<u8>)> {
     let mut answers: Vec<(u16, Vec<u8>)> = Vec::new();
     let mut buffer = vec![0; 1 << 14];
     while answers.last().is_none_or(|(kind, _)| *kind != last) {
-        let length = recv(fd, &mut buffer, MsgFlags::empty()).expect("received");
+        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()).expect("received");
         let messages = wire::messages(&buffer[..length]);
         answers.extend(messages.map(|message| (message.kind, message.body.to_vec())));
     }
     answers
+}
+
+fn ask(kind: u16, last: u16) -> Vec<(u16, Vec<u8>)> {
+    let socket = netlink();
+    say(&socket, kind, &[]);
+    hear(&socket, last)
+}
+
+fn change(kind: u16, body: &[u8]) {
+    let socket = netlink();
+    say(&socket, kind, body);
+    let answers = hear(&socket, wire::ERROR);
+    assert!(answers.last().is_some_and(|(_, code)| code.starts_with(&[0; 4])), "{answers:?}");
 }
 
 fn enabled() -> u32 {
@@ -356,11 +393,64 @@ fn sigkill() {
     assert_eq!(words(&seen).1, format!("/bin/kill -9 {}", victim.pid()));
 }
 
+/// One call, and a word on each whom it has hit.
 fn group() {
-    let (mut audit, victim) = (Audit::open().expect("audit"), Victim::new("victim"));
-    let sender = send("kill", &[-victim.pid()]);
-    let seen = one(&mut audit, victim.pid(), sender);
-    assert_eq!((seen.via, seen.target.is_thread()), (Via::Group, false));
+    let (mut audit, first) = (Audit::open().expect("audit"), Victim::new("deaf"));
+    let others: Vec<Victim> = (0..20).map(|_| Victim::of("deaf", first.pid())).collect();
+    let sender = send("kill", &[-first.pid()]);
+    let mut hit = Vec::new();
+    let until = Instant::now() + PATIENCE;
+    while hit.len() <= others.len() {
+        assert!(Instant::now() < until, "{hit:?}");
+        audit.read(&mut hit).expect("read");
+        hit.retain(|seen| seen.sender.as_ref().is_some_and(|it| it.pid == sender));
+    }
+    assert!(hit.iter().all(|seen| seen.via == Via::Group && !seen.target.is_thread()));
+    let mut hit: Vec<i32> = hit.iter().map(|seen| seen.target.pid).collect();
+    let mut all: Vec<i32> = others.iter().chain([&first]).map(Victim::pid).collect();
+    hit.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(hit, all);
+}
+
+/// The number that was given means somebody else here; the kernel's word on the target is ours.
+fn another_namespace() {
+    let mut audit = Audit::open().expect("audit");
+    // Number 2 there; here it is a thread of the kernel's.
+    let script = "sleep 61.25 & kill -USR2 $!";
+    let mut command = Command::new("unshare");
+    finish(command.args(["--pid", "--fork", "--kill-child", "sh", "-c", script]));
+    let mut found = Vec::new();
+    let until = Instant::now() + PATIENCE;
+    while found.is_empty() {
+        assert!(Instant::now() < until);
+        audit.read(&mut found).expect("read");
+        found.retain(|seen| seen.signal == libc::SIGUSR2 && words(seen).1.contains("61.25"));
+    }
+    assert!(found[0].target.pid > 2 && !found[0].target.is_thread(), "{}", found[0]);
+    assert_eq!(words(&found[0]).0, Path::new("/bin/sh").canonicalize().expect("sh"));
+}
+
+/// One that is told everything, as auditd is; the multicast is not its.
+fn beside_a_daemon() {
+    let answers = ask(wire::GET, wire::GET);
+    let status = wire::status(&answers.last().expect("a status").1).expect("a status");
+    if status.daemon != 0 || !alone() {
+        return println!("there is one already: {status:?}");
+    }
+    let mut audit = Audit::open().expect("audit");
+    let daemon = Victim::new("daemon");
+    let victim = Victim::new("victim");
+    let sender = send("kill", &[victim.pid()]);
+    one(&mut audit, victim.pid(), sender);
+    drop(audit);
+    assert_eq!((enabled(), rules_of(std::process::id())), (1, 0), "it is the daemon's now");
+    drop(daemon);
+    // As it was before, for who comes next.
+    if status.enabled == 0 {
+        change(wire::SET, &wire::switch(false));
+        assert_eq!(enabled(), 0);
+    }
 }
 
 /// The last one is seen, so the others would have been.

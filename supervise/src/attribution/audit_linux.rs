@@ -104,7 +104,7 @@ impl Audit {
     /// Puts the rules in. Whatever goes wrong, what is in is known.
     fn arm(&mut self) -> Result<(), Error> {
         let status = self.control.status()?;
-        if status.enabled == 2 {
+        if status.enabled == wire::LOCKED {
             return Err(Error::says("audit: its configuration is locked until the next boot"));
         }
         let (rules, found) = self.control.sweep()?;
@@ -394,16 +394,14 @@ fn overrun() -> Seen {
 /// parents are called; as far as it is still the same.
 fn complete(seen: &mut Seen) {
     let (at, Target { pid, tid }) = (seen.at, seen.target);
-    if tid != pid {
-        // The number that was given is one of the sender's pid namespace, which may not be ours.
-        let alive = procfs::stat(pid).is_some_and(|stat| !stat.ended() && stat.start <= at);
-        if alive && procfs::process_of(tid) != Some(pid) {
-            seen.target.tid = pid;
-        }
+    // The number that was given is one of the sender's pid namespace, which may not be ours: then it
+    // is mostly that of some process here. (Of a thread that has ended since, nobody has it.)
+    let began = |pid| procfs::stat(pid).filter(|stat| stat.start <= at);
+    if tid != pid && began(tid).is_some() && procfs::process_of(tid) != Some(pid) {
+        seen.target.tid = pid;
     }
     let Some(sender) = &mut seen.sender else { return };
-    // A process that began later has only the number of the one that was meant.
-    let began = |pid| procfs::stat(pid).filter(|stat| stat.start <= at);
+    // Who began later has only the number of the one that was meant.
     if let Some(stat) = began(sender.pid) {
         sender.cgroup = procfs::cgroup(sender.pid);
         let same =

@@ -245,10 +245,13 @@ pub fn rule(bytes: &[u8]) -> Option<Rule> {
     Some(Rule { owner, blinds })
 }
 
+/// What [`Status::enabled`] is where nothing can be changed before the next boot.
+pub const LOCKED: u32 = 2;
+
 /// How audit stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// 0: off; 1: on; 2: on, and nothing of it can be changed before the next boot.
+    /// 0: off; 1: on; [`LOCKED`].
     pub enabled: u32,
     /// auditd's process, or 0.
     pub daemon: u32,
