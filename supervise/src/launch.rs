@@ -13,6 +13,7 @@ use std::ffi::{CString, OsStr, OsString, c_char, c_int};
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::time::Duration;
 
@@ -147,6 +148,7 @@ pub struct Running {
     handle: Handle,
     pid: i32,
     own_group: bool,
+    candidates: Vec<CString>,
 }
 
 impl Command {
@@ -250,7 +252,10 @@ impl Held {
     pub fn go(self) -> Result<Running, Failure> {
         let (name, candidates) = (self.name, self.candidates);
         match self.waiting.go() {
-            Ok((pid, handle)) => Ok(Running { handle, pid, own_group: self.own_group }),
+            Ok((pid, handle)) => {
+                let own_group = self.own_group;
+                Ok(Running { handle, pid, own_group, candidates })
+            }
             Err(source) => Err(why(&name, &candidates, source)),
         }
     }
@@ -260,6 +265,13 @@ impl Running {
     /// Its number: for people, and for whoever reaps it.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// The file it was executed from, as it is found now.
+    pub fn program(&self) -> Option<PathBuf> {
+        let path = |candidate: &CString| Path::new(OsStr::from_bytes(candidate.as_bytes())).into();
+        let mut found = self.candidates.iter().map(path).filter(|path: &PathBuf| path.is_file());
+        found.next()?.canonicalize().ok()
     }
 
     /// Whether it has a process group of its own.
@@ -342,9 +354,7 @@ const PID_ROOM: usize = 11;
 
 /// What it means that none of the candidates could be executed.
 fn why(name: &str, candidates: &[CString], source: std::io::Error) -> Failure {
-    let there = |candidate: &CString| {
-        std::path::Path::new(OsStr::from_bytes(candidate.as_bytes())).exists()
-    };
+    let there = |candidate: &CString| Path::new(OsStr::from_bytes(candidate.as_bytes())).exists();
     match source.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => match candidates.iter().find(|path| there(path)) {
             Some(path) => Failure::CannotExecute(Error::says(format!(

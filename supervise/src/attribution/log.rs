@@ -91,10 +91,18 @@ impl Log {
     }
 
     /// We send a process the signal that somebody else has sent us, which the log takes as well.
-    pub fn passed_on(&mut self, asked: Seen, to: i32, at: Moment) {
+    /// Returns what all who saw that one say together.
+    pub fn passed_on(&mut self, asked: Seen, to: i32, at: Moment) -> Seen {
         let ours = self.ours(asked.signal, to, at);
         self.add(asked.clone());
-        self.push(ours, Some(Box::new(asked)));
+        let by_us = |entry: &&Entry| entry.witnesses.contains(&asked.witness);
+        let same = |entry: &&Entry| {
+            entry.seen.signal == asked.signal && entry.seen.target.pid == asked.target.pid
+        };
+        let known = self.entries.iter().rev().filter(by_us).find(same);
+        let best = known.map_or(asked, |entry| entry.seen.clone());
+        self.push(ours, Some(Box::new(best.clone())));
+        best
     }
 
     fn ours(&self, signal: i32, to: i32, at: Moment) -> Seen {

@@ -124,6 +124,7 @@ impl Report<'_> {
     pub fn json(&self, wall: &dyn Fn(Moment) -> u64) -> String {
         let Explanation { id, exit, at, signals, verdict } = self.end;
         let view = View {
+            event: "ended",
             unit: self.unit,
             main: self.main,
             process: Process {
@@ -212,8 +213,15 @@ fn lasted(time: Duration) -> String {
     }
 }
 
+/// A signal that was seen, as in [`Report::json`]'s `signal_log`.
+pub fn signal_json(seen: &Seen, wall: &dyn Fn(Moment) -> u64) -> serde_json::Value {
+    let entry = Entry { seen: seen.clone(), witnesses: vec![seen.witness], relayed: None };
+    serde_json::to_value(Signal::of(&entry, wall)).unwrap_or_default()
+}
+
 #[derive(Serialize)]
 struct View<'a> {
+    event: &'static str,
     unit: &'a str,
     main: bool,
     process: Process,

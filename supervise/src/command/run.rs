@@ -3,6 +3,7 @@
 
 mod command;
 mod control;
+mod descendants;
 mod ready;
 mod relay;
 mod report;
@@ -14,8 +15,14 @@ mod stderr;
 #[cfg_attr(not(target_os = "linux"), path = "run/notify_bsd.rs")]
 mod notify;
 
+#[cfg_attr(target_os = "linux", path = "run/witnesses_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "run/witnesses_bsd.rs")]
+mod witnesses;
+
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -28,6 +35,7 @@ use supervise::launch::Inherited;
 use supervise::logger::{self, Destination};
 use supervise::pidfile::Locked;
 use supervise::restart::Restarts;
+use supervise::track::ProcId;
 use supervise::{Exit, Moment, Sender, Signals, daemon};
 
 use super::args::{Log, Options};
@@ -39,6 +47,7 @@ use ready::Readying;
 use report::Reporter;
 use rest::Rest;
 use stderr::Stderr;
+use witnesses::Witnesses;
 
 /// What we pass on, and SIGCHLD. Each of them would end us if it came unread, and leave the
 /// command behind.
@@ -74,6 +83,9 @@ struct Run<'a> {
     reporter: Reporter<'a>,
     restarts: Restarts,
     container: Rc<Container>,
+    witnesses: Witnesses,
+    /// What descendants execute, as far as they are followed.
+    programs: HashMap<ProcId, PathBuf>,
     readying: Readying,
     stderr: Option<Stderr>,
     control: Option<Control>,
@@ -85,6 +97,8 @@ struct Run<'a> {
     leaving: Vec<Asker>,
     /// The command, while it runs.
     main: Option<Main>,
+    /// The number it had the last time.
+    ended_last: Option<i32>,
     /// What it has left behind, after its end.
     rest: Option<Rest>,
     /// When it is to be started again.
@@ -170,6 +184,8 @@ fn set_up(options: &Options) -> Result<Run<'_>, String> {
         reporter,
         restarts: Restarts::new(options.restart, options.limit),
         container: Rc::new(container),
+        witnesses: Witnesses::open(options)?,
+        programs: HashMap::new(),
         readying: Readying::new(options, readiness, before)?,
         stderr: options.log_stderr.then(Stderr::open).transpose()?,
         control,
@@ -177,6 +193,7 @@ fn set_up(options: &Options) -> Result<Run<'_>, String> {
         askers: Vec::new(),
         leaving: Vec::new(),
         main: None,
+        ended_last: None,
         rest: None,
         due: None,
         stop: None,
@@ -217,6 +234,7 @@ impl Run<'_> {
             self.readying.read(self.us);
             self.read_signals()?;
             self.reap()?;
+            self.hear(&[]);
             self.requests();
             self.settle()?;
             let now = Instant::now();
@@ -225,6 +243,11 @@ impl Run<'_> {
                 self.start();
             }
             self.insist(now);
+            if let Some(main) =
+                self.main.as_mut().filter(|main| main.look.is_some_and(|at| at <= now))
+            {
+                main.look_again();
+            }
         }
     }
 
@@ -232,7 +255,8 @@ impl Run<'_> {
     fn wait(&mut self) -> Result<(), String> {
         let deadline = self.stop.and_then(|stop| stop.deadline);
         let rest = self.rest.as_ref().map(Rest::until);
-        let next = [self.due, deadline, rest, logger::due()].into_iter().flatten().min();
+        let look = self.main.as_ref().and_then(|main| main.look);
+        let next = [self.due, deadline, rest, look, logger::due()].into_iter().flatten().min();
         let timeout = next.map_or(PollTimeout::NONE, |next| {
             // Rounded up, or the last fraction of a millisecond would be spent spinning.
             let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
@@ -241,6 +265,7 @@ impl Run<'_> {
         let input = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = vec![input(self.signals.as_fd())];
         fds.extend(self.readying.descriptor().map(input));
+        fds.extend(self.witnesses.descriptors().map(input));
         fds.extend(self.control.iter().flat_map(Control::descriptors).map(input));
         fds.extend(
             self.stderr.as_mut().and_then(|stderr| stderr.descriptor(Instant::now())).map(input),

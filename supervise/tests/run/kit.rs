@@ -11,9 +11,15 @@ use std::time::{Duration, Instant};
 /// No test waits longer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The program with these words, in an environment without a service manager.
+/// The program with these words, in an environment without a service manager. Without other
+/// witnesses than itself, which take longer to call than most of these tests, unless `--who` is
+/// said.
 pub fn supervise(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_supervise"));
+    let supervises = words.contains(&"--") && words.first() != Some(&"track");
+    if supervises && !words.iter().any(|word| word.starts_with("--who")) {
+        command.arg("--who=siginfo");
+    }
     command.args(words).env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command

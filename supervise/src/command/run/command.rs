@@ -12,6 +12,8 @@ use supervise::restart::Next;
 use supervise::track::ProcId;
 use supervise::{Exit, Moment, signal_name};
 
+use super::descendants::exe_of;
+use super::report::End;
 use super::rest::Rest;
 use super::{Over, Run, text};
 
@@ -23,6 +25,21 @@ pub struct Main {
     pub id: ProcId,
     /// What it executes.
     pub exe: Option<PathBuf>,
+    /// When that is looked up again: what starts as a script is often soon something else.
+    pub look: Option<Instant>,
+}
+
+/// So long after its start.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Main {
+    /// Looks up what it executes now.
+    pub fn look_again(&mut self) {
+        self.look = None;
+        if let Some(exe) = exe_of(self.id.pid) {
+            self.exe = Some(exe);
+        }
+    }
 }
 
 impl Run<'_> {
@@ -33,12 +50,13 @@ impl Run<'_> {
             Ok(running) => {
                 let pid = running.pid();
                 let id = ProcId { pid, start: began };
-                let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+                let exe = exe_of(pid).or_else(|| running.program());
                 self.reporter.started(pid, self.restarts.total());
                 if let Some(stderr) = &mut self.stderr {
                     stderr.name(self.reporter.unit(), pid);
                 }
-                self.main = Some(Main { running, id, exe });
+                let look = Some(Instant::now() + LOOK);
+                self.main = Some(Main { running, id, exe, look });
                 self.readying.executed();
                 for asker in std::mem::take(&mut self.askers) {
                     asker.reply(&Reply::Done);
@@ -81,6 +99,7 @@ impl Run<'_> {
         if let Err(error) = self.container.place(held.pid()) {
             log::warn!("{error}");
         }
+        self.witnesses.watch(held.pid());
         held.go()
     }
 
@@ -111,12 +130,20 @@ impl Run<'_> {
     /// The command has ended, and has been reaped.
     fn ended(&mut self, exit: Exit) {
         let Some(main) = self.main.take() else { return };
-        // Whatever was sent before it ended is to be known when its end is explained.
         if let Some(stderr) = &mut self.stderr {
             stderr.drain();
         }
         self.terminal.take_back(main.id.pid);
-        self.reporter.ended(&main, exit, Moment::now());
+        self.ended_last = Some(main.id.pid);
+        let at = Moment::now();
+        // Whatever was sent before it ended is to be known when its end is explained.
+        self.hear(&[main.id.pid]);
+        if matches!(exit, Exit::Signaled { .. }) {
+            self.wait_for_witnesses(main.id, exit, at);
+        }
+        let (id, exe) = (main.id, main.exe.as_deref());
+        let end = End { id, exe, main: true, exit: Some(exit), at };
+        self.reporter.ended(&end, self.witnesses.see_all());
         self.last = Some(exit);
         let key = matches!(exit, Exit::Signaled { signal: libc::SIGINT | libc::SIGQUIT, .. });
         if key && main.running.has_own_group() {

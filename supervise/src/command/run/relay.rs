@@ -19,10 +19,11 @@ impl Run<'_> {
 
     fn signal(&mut self, signal: &Signal) {
         let number = signal.number;
-        let Some(main) = &self.main else {
+        let Some(main) = &mut self.main else {
             log::info!("{signal}");
             return self.nobody_there(number);
         };
+        main.look_again();
         let pid = main.id.pid;
         if number == libc::SIGCONT {
             return self.terminal.continued(pid);
@@ -32,10 +33,17 @@ impl Run<'_> {
         } else {
             // The record comes first: whatever the signal does, who sent it is known.
             let seen = signal.seen(self.us, Moment::now());
-            log::info!("{signal}; passing it on to pid {pid}");
-            self.reporter.passed_on(seen, pid);
+            self.hear(&[pid]);
+            let seen = self.reporter.passed_on(seen, pid);
+            match &seen.sender {
+                Some(sender) => {
+                    log::info!("{} from {sender}; passing it on to pid {pid}", signal_name(number));
+                }
+                None => log::info!("{signal}; passing it on to pid {pid}"),
+            }
             log::logger().flush();
-            if let Err(error) = main.running.kill(number) {
+            let main = self.main.as_ref();
+            if let Some(Err(error)) = main.map(|main| main.running.kill(number)) {
                 log::error!("{error}");
             }
         }

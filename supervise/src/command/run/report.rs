@@ -6,13 +6,28 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use supervise::attribution::Seen;
-use supervise::attribution::log::Log;
-use supervise::attribution::report::Report;
+use supervise::attribution::log::{Log, Verdict};
+use supervise::attribution::report::{Report, signal_json};
+use supervise::track::ProcId;
 use supervise::{Exit, Moment, Sender};
 
-use super::command::Main;
 use super::wall;
+use super::witnesses::News;
 use crate::command::args::{self, Json, Options};
+
+/// That a process has ended.
+pub struct End<'a> {
+    /// Which.
+    pub id: ProcId,
+    /// What it executed.
+    pub exe: Option<&'a Path>,
+    /// Whether it is the command itself.
+    pub main: bool,
+    /// How it ended, if that is known.
+    pub exit: Option<Exit>,
+    /// When.
+    pub at: Moment,
+}
 
 /// Gathers what witnesses say, and tells of ends.
 pub struct Reporter<'a> {
@@ -46,9 +61,21 @@ impl<'a> Reporter<'a> {
         &self.unit
     }
 
-    /// A signal to us is passed on.
-    pub fn passed_on(&mut self, seen: Seen, to: i32) {
-        self.log.passed_on(seen, to, Moment::now());
+    /// What others have seen.
+    pub fn hear(&mut self, news: &mut News) {
+        news.lost.drain(..).for_each(|at| self.log.lost(at));
+        news.seen.drain(..).for_each(|seen| self.log.add(seen));
+    }
+
+    /// A signal to us is passed on. Returns what is known of it.
+    pub fn passed_on(&mut self, seen: Seen, to: i32) -> Seen {
+        let seen = self.log.passed_on(seen, to, Moment::now());
+        let json = serde_json::json!({
+            "event": "signal", "unit": self.unit, "passed_on_to": to,
+            "signal": signal_json(&seen, &wall),
+        });
+        self.json(&json);
+        seen
     }
 
     /// We send a signal of our own accord.
@@ -65,16 +92,23 @@ impl<'a> Reporter<'a> {
         }));
     }
 
-    /// The command has ended.
-    pub fn ended(&mut self, main: &Main, exit: Exit, at: Moment) {
-        let end = self.log.explain(main.id, Some(exit), at, false);
-        let report = Report { unit: &self.unit, exe: main.exe.as_deref(), main: true, end: &end };
+    /// Why the command would be said to have ended.
+    pub fn is_explained(&self, id: ProcId, exit: Exit, at: Moment) -> bool {
+        !matches!(self.log.explain(id, Some(exit), at, true).verdict, Verdict::Unseen(_))
+    }
+
+    /// The command, or a descendant of it, has ended. `watched`: whoever sent it a signal was seen.
+    pub fn ended(&mut self, end: &End<'_>, watched: bool) {
+        let &End { id, exe, main, exit, at } = end;
+        let success = exit.is_some_and(Exit::success);
+        let end = self.log.explain(id, exit, at, watched);
+        let report = Report { unit: &self.unit, exe, main, end: &end };
         let lines = report.lines();
         let json = report.json(&wall);
         if self.speaks() {
             for (index, line) in lines.iter().enumerate() {
                 let indent = if index == 0 { "" } else { "  " };
-                match exit.success() {
+                match success {
                     true => log::info!("{indent}{line}"),
                     false => log::warn!("{indent}{line}"),
                 }

@@ -1,0 +1,133 @@
+//! Who besides us sees signals and processes, on Linux: a tracefs instance, audit, and the tracker
+//! that knows who belongs to the command.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use supervise::Moment;
+use supervise::attribution::{Audit, Confidence, Reason, Seen, Target, Trace};
+use supervise::track::{Backend, Event, ProcId, Tracker};
+
+use crate::command::args::Options;
+
+/// All of them; each may be missing.
+#[derive(Default)]
+pub struct Witnesses {
+    trace: Option<Trace>,
+    audit: Option<Audit>,
+    tracker: Option<Tracker>,
+}
+
+/// What they have seen since they were asked.
+#[derive(Default)]
+pub struct News {
+    /// Signals.
+    pub seen: Vec<Seen>,
+    /// That some may be missing.
+    pub lost: Vec<Moment>,
+    /// What descendants have done.
+    pub events: Vec<Event>,
+}
+
+impl Witnesses {
+    /// Calls those that the options name. Without a name it is the best that can be had without
+    /// changing anything for others: tracefs, for root.
+    ///
+    /// # Errors
+    /// One that was named cannot be had.
+    pub fn open(options: &Options) -> Result<Witnesses, String> {
+        let who = options.who;
+        let missing = |what: &str, error: supervise::Error| format!("{what}: {error}");
+        let mut all = Witnesses::default();
+        if who.trace {
+            all.trace = Some(Trace::open().map_err(|error| missing("--trace", error))?);
+        } else if who.auto && nix::unistd::geteuid().is_root() {
+            match Trace::open() {
+                Ok(trace) => all.trace = Some(trace),
+                Err(error) => log::debug!("without tracefs: {error}"),
+            }
+        }
+        if who.audit {
+            all.audit = Some(Audit::open().map_err(|error| missing("--audit", error))?);
+        }
+        if options.track {
+            let tracker = Tracker::open(Backend::Connector);
+            all.tracker = Some(tracker.map_err(|error| missing("--track", error))?);
+        }
+        Ok(all)
+    }
+
+    /// Whether SIGKILL is seen, too.
+    pub fn see_all(&self) -> bool {
+        self.trace.is_some() || self.audit.is_some()
+    }
+
+    /// Whether there is one who may tell of a signal some time after it has had its effect.
+    pub fn are_late(&self) -> bool {
+        self.audit.is_some()
+    }
+
+    /// What is to be polled for input.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let trace = self.trace.as_ref().map(|trace| trace.as_fd());
+        let audit = self.audit.as_ref().map(|audit| audit.as_fd());
+        let tracker = self.tracker.as_ref().map(|tracker| tracker.as_fd());
+        trace.into_iter().chain(audit).chain(tracker)
+    }
+
+    /// Follows a command that is held.
+    pub fn watch(&mut self, pid: i32) -> Option<ProcId> {
+        match self.tracker.as_mut()?.watch(pid) {
+            Ok(id) => Some(id),
+            Err(error) => {
+                log::error!("{error}");
+                None
+            }
+        }
+    }
+
+    /// Reads what they have to say of `ours` and of descendants.
+    pub fn read(&mut self, ours: &[i32]) -> News {
+        let mut news = News::default();
+        if let Some(tracker) = &mut self.tracker
+            && let Err(error) = tracker.read(&mut news.events)
+        {
+            log::error!("{error}: descendants are followed no more");
+            self.tracker = None;
+        }
+        let gone: Vec<i32> = news.events.iter().filter_map(ended).collect();
+        let tracker = self.tracker.as_ref();
+        let mut wanted = |target: Target| {
+            ours.contains(&target.pid)
+                || gone.contains(&target.pid)
+                || tracker.is_some_and(|tracker| tracker.member(target.pid).is_some())
+        };
+        if let Some(trace) = &mut self.trace {
+            if let Err(error) = trace.read_if(&mut wanted, &mut news.seen) {
+                log::error!("{error}");
+            }
+            let lost = trace.losses();
+            news.lost.extend(lost.iter().filter(|lost| lost.signals).map(|lost| lost.at));
+        }
+        if let Some(audit) = &mut self.audit {
+            let mut seen = Vec::new();
+            if let Err(error) = audit.read(&mut seen) {
+                log::error!("{error}");
+            }
+            for seen in seen {
+                if seen.confidence == Confidence::Unknown(Reason::Overrun) {
+                    news.lost.push(seen.at);
+                } else if wanted(seen.target) {
+                    news.seen.push(seen);
+                }
+            }
+        }
+        news
+    }
+}
+
+fn ended(event: &Event) -> Option<i32> {
+    match event {
+        Event::Exit { id, .. } => Some(id.pid),
+        _ => None,
+    }
+}
