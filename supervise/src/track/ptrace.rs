@@ -126,6 +126,9 @@ pub(crate) struct Tracees {
     threads: HashMap<i32, i32>,
     /// Whom nobody has named yet, oldest first.
     unnamed: VecDeque<Unnamed>,
+    /// The first one, as long as there has been only one.
+    root: Option<ProcId>,
+    roots: usize,
     /// What has happened, in order.
     pub events: Vec<Event>,
     /// What is to be done now, in order.
@@ -148,8 +151,15 @@ struct Unnamed {
     tid: i32,
     since: Moment,
     state: State,
-    /// Its process and that one's parent, by /proc, as it was first seen.
-    lineage: Option<Lineage>,
+    /// Its process and that one's parent, as /proc had them while they could be asked for.
+    origin: Option<Origin>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    process: i32,
+    /// An ancestor: a member then.
+    ancestor: Option<ProcId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +182,10 @@ pub(crate) struct Lineage {
 impl Tracees {
     /// The first one, which we have made ourselves.
     pub(crate) fn add_root(&mut self, pid: i32, us: ProcId, at: Moment) -> ProcId {
-        self.begin(pid, Parent::Exact(us), false, None, at)
+        let id = self.begin(pid, Parent::Exact(us), false, None, at);
+        self.root = (self.roots == 0).then_some(id);
+        self.roots += 1;
+        id
     }
 
     /// Whether this thread has been heard of, and nobody has named it yet.
@@ -225,18 +238,25 @@ impl Tracees {
             one.state = State::Held(action);
         } else {
             let state = State::Held(action);
-            self.unnamed.push_back(Unnamed { tid, since: at, state, lineage: None });
+            self.unnamed.push_back(Unnamed { tid, since: at, state, origin: None });
         }
     }
 
-    /// Everything that could be heard at once has been. Whom nobody has named by then is looked
-    /// up, while its parent may still be there.
+    /// Somebody is about to be reaped, or there is nothing more to be heard: whom nobody has named
+    /// by then is looked up, while its maker may still be there.
     pub(crate) fn rest(&mut self, look_up: impl Fn(i32) -> Option<Lineage>) {
-        for one in &mut self.unnamed {
-            if one.lineage.is_none() {
-                one.lineage = look_up(one.tid);
-            }
+        let mut unnamed = std::mem::take(&mut self.unnamed);
+        for one in unnamed.iter_mut().filter(|one| one.origin.is_none()) {
+            one.origin = look_up(one.tid).map(|lineage| self.origin(lineage));
         }
+        self.unnamed = unnamed;
+    }
+
+    fn origin(&self, lineage: Lineage) -> Origin {
+        // One whose parent has ended has been adopted by somebody else. But all descend from the
+        // first one.
+        let ancestor = self.member(lineage.parent).or(self.root);
+        Origin { process: lineage.process, ancestor }
     }
 
     /// A thread says that it has made another one. It goes on.
@@ -254,8 +274,8 @@ impl Tracees {
                 self.begin(child, Parent::Exact(parent.0), false, parent.1, at);
             }
             Kind::Gone => {
-                if let Some(Unnamed { state: State::Dead(..), lineage, .. }) = waiting
-                    && lineage.is_none_or(|lineage| lineage.process == child)
+                if let Some(Unnamed { state: State::Dead(..), origin, .. }) = waiting
+                    && origin.is_none_or(|origin| origin.process == child)
                 {
                     self.begin(child, Parent::Exact(parent.0), false, parent.1, at);
                 }
@@ -281,14 +301,13 @@ impl Tracees {
     /// A thread has ended, and if it has the number of its process, that has. Its lineage is wanted
     /// if it has no name yet: nobody can ask any more.
     pub(crate) fn ended(&mut self, tid: i32, exit: Exit, lineage: Option<Lineage>, at: Moment) {
-        if let Some(one) = self.unnamed.iter_mut().find(|one| one.tid == tid) {
-            one.state = State::Dead(exit, at);
-            one.lineage = one.lineage.or(lineage);
-            return;
-        }
         let Some(&pid) = self.threads.get(&tid) else {
+            let origin = lineage.map(|lineage| self.origin(lineage));
             let state = State::Dead(exit, at);
-            self.unnamed.push_back(Unnamed { tid, since: at, state, lineage });
+            match self.unnamed.iter_mut().find(|one| one.tid == tid) {
+                Some(one) => (one.state, one.origin) = (state, one.origin.or(origin)),
+                None => self.unnamed.push_back(Unnamed { tid, since: at, state, origin }),
+            }
             return;
         };
         self.threads.remove(&tid);
@@ -315,18 +334,17 @@ impl Tracees {
     pub(crate) fn give_up(&mut self, now: Moment) {
         while self.deadline().is_some_and(|deadline| deadline <= now) {
             let Some(one) = self.unnamed.pop_front() else { return };
-            match one.lineage {
-                Some(lineage) if lineage.process != one.tid => {
+            match one.origin {
+                Some(origin) if origin.process != one.tid => {
                     // A thread: of that process, whoever in it has made it.
-                    if self.processes.contains_key(&lineage.process) {
-                        self.join(lineage.process, one.tid);
+                    if self.processes.contains_key(&origin.process) {
+                        self.join(origin.process, one.tid);
                     }
                 }
-                lineage => {
-                    let parent = lineage.and_then(|lineage| self.member(lineage.parent));
-                    let exe = parent.and_then(|id| self.processes.get(&id.pid)?.exe.clone());
-                    let parent = parent.map_or(Parent::Unknown, Parent::Ancestor);
-                    self.begin(one.tid, parent, true, exe, now);
+                origin => {
+                    let ancestor = origin.and_then(|origin| origin.ancestor);
+                    let parent = ancestor.map_or(Parent::Unknown, Parent::Ancestor);
+                    self.begin(one.tid, parent, true, None, now);
                 }
             }
             self.settle(Some(one));

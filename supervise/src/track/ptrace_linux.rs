@@ -99,6 +99,10 @@ impl Ptrace {
         // Is it an orphan that we have adopted, or one of whom we have not been told yet that it
         // is traced, a process or a thread? As long as it has not been reaped, /proc knows.
         let ask = ended && self.tracees.process_of(pid).is_none();
+        if ended {
+            // Whoever ends here may be the maker of one whom he has not named.
+            self.tracees.rest(lineage);
+        }
         let lineage = if ask { lineage(pid) } else { None };
         let traced = !ask || self.tracees.is_waiting(pid) || self.is_traced(pid);
         let Some(status) = take(pid)? else { return Ok(true) };

@@ -91,9 +91,9 @@ fn a_child_whose_maker_was_killed_is_let_go_in_the_end() {
     tracees.give_up(deadline);
     assert_eq!(actions(&mut tracees), [Action::Resume(11, 0)]);
     let id = ProcId { pid: 11, start: deadline };
-    let parent = Parent::Unknown;
+    let parent = Parent::Ancestor(ProcId { pid: 10, start: Moment(0) });
     let fork = Event::Fork { id, parent, found: true, at: deadline };
-    assert_eq!(tracees.events.last(), Some(&fork), "its parent has ended, and nobody knows more");
+    assert_eq!(tracees.events.last(), Some(&fork));
 }
 
 #[test]
@@ -373,11 +373,17 @@ proptest! {
                     let maker = kernel.makers.get(&id.pid);
                     match parent {
                         Parent::Exact(parent) if *parent == US => prop_assert_eq!(id.pid, root),
-                        Parent::Exact(parent) | Parent::Ancestor(parent) => {
+                        Parent::Exact(parent) => {
                             prop_assert_eq!(begun.get(&parent.pid), Some(parent));
                             prop_assert_eq!(Some(parent.pid), maker.map(|maker| maker.0));
                         }
-                        Parent::Unknown => {}
+                        Parent::Ancestor(parent) => {
+                            prop_assert_eq!(begun.get(&parent.pid), Some(parent));
+                            let one_up = |pid: &i32| kernel.makers.get(pid).map(|maker| maker.0);
+                            let mut line = std::iter::successors(Some(id.pid), one_up).skip(1);
+                            prop_assert!(line.any(|pid| pid == parent.pid), "{:?}", event);
+                        }
+                        Parent::Unknown => prop_assert!(false, "{:?}", event),
                     }
                     let exact = matches!(parent, Parent::Exact(_));
                     prop_assert_eq!(exact, !found);
