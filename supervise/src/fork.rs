@@ -7,11 +7,12 @@
 use std::convert::Infallible;
 use std::ffi::{CString, c_char, c_int};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt,
@@ -119,6 +120,42 @@ impl Waiting {
             }
         }
     }
+
+    /// The same for a child that we trace: it may stop on its way, and only goes on if `attend`
+    /// hears of that. It is `attend` that hears of its end too, and reaps it.
+    ///
+    /// # Errors
+    /// As [`Waiting::go`].
+    pub(crate) fn go_attended(
+        mut self,
+        attend: &mut dyn FnMut(),
+    ) -> Result<(i32, Handle), io::Error> {
+        let (Some(ours), Some(handle)) = (self.ours.take(), self.handle.take()) else {
+            return Err(io::Error::from_raw_os_error(libc::ECHILD));
+        };
+        let deadline = Instant::now() + self.patience;
+        send(ours.as_raw_fd(), b"!", MsgFlags::MSG_NOSIGNAL)?;
+        while !readable(ours.as_fd()) && Instant::now() < deadline {
+            attend();
+        }
+        match answer(&ours, MsgFlags::MSG_DONTWAIT) {
+            Ok(()) => Ok((self.pid, handle)),
+            Err(source) => {
+                let _ = handle.kill(libc::SIGKILL);
+                while !readable(handle.as_fd()) && Instant::now() < deadline {
+                    attend();
+                }
+                attend();
+                Err(source)
+            }
+        }
+    }
+}
+
+/// Waits for this, but not for long.
+fn readable(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::from(10u8)).is_ok_and(|ready| ready > 0)
 }
 
 impl Drop for Waiting {
@@ -136,9 +173,14 @@ impl Drop for Waiting {
 /// number has come through it.
 fn handshake(ours: &OwnedFd) -> io::Result<()> {
     send(ours.as_raw_fd(), b"!", MsgFlags::MSG_NOSIGNAL)?;
+    answer(ours, MsgFlags::empty())
+}
+
+/// What comes through the socket.
+fn answer(ours: &OwnedFd, flags: MsgFlags) -> io::Result<()> {
     let mut answer = [0u8; size_of::<c_int>()];
     loop {
-        match recv(ours.as_raw_fd(), &mut answer, MsgFlags::empty()) {
+        match recv(ours.as_raw_fd(), &mut answer, flags) {
             Ok(0) => return Ok(()),
             Ok(_) => return Err(io::Error::from_raw_os_error(c_int::from_ne_bytes(answer))),
             Err(Errno::EINTR) => {}

@@ -250,12 +250,24 @@ impl Held {
     /// # Errors
     /// It cannot be executed. The process is gone then, and reaped.
     pub fn go(self) -> Result<Running, Failure> {
-        let (name, candidates) = (self.name, self.candidates);
-        match self.waiting.go() {
-            Ok((pid, handle)) => {
-                let own_group = self.own_group;
-                Ok(Running { handle, pid, own_group, candidates })
-            }
+        let Held { waiting, name, candidates, own_group } = self;
+        match waiting.go() {
+            Ok((pid, handle)) => Ok(Running { handle, pid, own_group, candidates }),
+            Err(source) => Err(why(&name, &candidates, source)),
+        }
+    }
+
+    /// The same for one that is traced: whatever stops it on its way, as a signal does, would
+    /// otherwise stop us too. `attend` is called every few milliseconds and is to read the
+    /// [`crate::track::Waiter`] or [`crate::track::Tracker`] that traces it; there its end is heard
+    /// of if it cannot be executed.
+    ///
+    /// # Errors
+    /// It cannot be executed.
+    pub fn go_attended(self, mut attend: impl FnMut()) -> Result<Running, Failure> {
+        let Held { waiting, name, candidates, own_group } = self;
+        match waiting.go_attended(&mut attend) {
+            Ok((pid, handle)) => Ok(Running { handle, pid, own_group, candidates }),
             Err(source) => Err(why(&name, &candidates, source)),
         }
     }

@@ -5,6 +5,8 @@
 mod roles;
 #[path = "runner.rs"]
 mod runner;
+#[path = "ptrace_signals.rs"]
+mod signals;
 #[path = "ptrace_stage.rs"]
 mod stage;
 
@@ -15,25 +17,24 @@ use std::process::ExitCode;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use runner::eventually;
 use stage::{Stage, ends, gone, hold, kill, state};
-use supervise::attribution::{Confidence, Reason, Seen, Target, Via, Witness};
+use supervise::Exit;
 use supervise::reaper::Change;
 use supervise::track::{Backend, Event, Heard, Loss, Parent, ProcId, Tracker, Waiter};
-use supervise::{Exe, Exit};
 
 const TERM: Exit = Exit::Signaled { signal: libc::SIGTERM, core: false };
 
 const TESTS: &[runner::Test] = &[
     ("a_burst_is_told_whole", a_burst_is_told_whole),
-    ("kills_straight_to_it_are_attributed", kills_straight_to_it_are_attributed),
-    ("another_programs_kill_is_attributed", another_programs_kill_is_attributed),
-    ("a_number_of_a_thread", a_number_of_a_thread),
-    ("the_first_thread_does_not_take_it", the_first_thread_does_not_take_it),
-    ("to_one_thread_on_purpose", to_one_thread_on_purpose),
-    ("a_forged_sender_only_claims", a_forged_sender_only_claims),
-    ("an_alarm_is_the_kernels", an_alarm_is_the_kernels),
+    ("kills_straight_to_it_are_attributed", signals::kills_straight_to_it_are_attributed),
+    ("another_programs_kill_is_attributed", signals::another_programs_kill_is_attributed),
+    ("a_number_of_a_thread", signals::a_number_of_a_thread),
+    ("the_first_thread_does_not_take_it", signals::the_first_thread_does_not_take_it),
+    ("to_one_thread_on_purpose", signals::to_one_thread_on_purpose),
+    ("a_forged_sender_only_claims", signals::a_forged_sender_only_claims),
+    ("an_alarm_is_the_kernels", signals::an_alarm_is_the_kernels),
     ("stops_and_goes_on", stops_and_goes_on),
     ("job_control_of_its_own_works", job_control_of_its_own_works),
-    ("a_code_of_143_stays_one", a_code_of_143_stays_one),
+    ("a_code_of_143_stays_one", signals::a_code_of_143_stays_one),
     ("a_daemon_is_followed", a_daemon_is_followed),
     ("vfork_and_exec", vfork_and_exec),
     ("another_thread_executes", another_thread_executes),
@@ -46,8 +47,10 @@ const TESTS: &[runner::Test] = &[
     ("only_children_are_traced", only_children_are_traced),
     ("set_user_id_gives_nothing", set_user_id_gives_nothing),
     ("it_reaps_without_tracing", it_reaps_without_tracing),
+    ("a_signal_before_execve_holds_nobody_up", a_signal_before_execve_holds_nobody_up),
+    ("what_cannot_be_executed_is_heard_of", what_cannot_be_executed_is_heard_of),
     ("a_tracker_by_ptrace", a_tracker_by_ptrace),
-    ("from_another_pid_namespace", from_another_pid_namespace),
+    ("from_another_pid_namespace", signals::from_another_pid_namespace),
 ];
 
 pub fn main() -> ExitCode {
@@ -94,10 +97,6 @@ fn executed(heard: &Heard, pid: i32) -> Vec<String> {
     paths.map(|path| path.display().to_string()).collect()
 }
 
-fn own_exe() -> Exe {
-    Exe::Path(std::fs::read_link("/proc/self/exe").expect("our own"))
-}
-
 /// One fork before all else, at most one exit after all else, every parent one that lived.
 fn in_order(heard: &Heard) {
     let mut live = HashSet::new();
@@ -139,106 +138,6 @@ fn a_burst_is_told_whole() {
     assert_eq!(exits.get(&root.0), Some(&Exit::Exited(0)));
     assert_eq!(heard.seen, []);
     assert_eq!(stage.waiter.members().count(), 0);
-}
-
-/// What was seen of one signal, and only of that one.
-fn only(stage: &Stage) -> &Seen {
-    assert_eq!(stage.heard.seen.len(), 1, "{:?}", stage.heard.seen);
-    &stage.heard.seen[0]
-}
-
-fn by_us(seen: &Seen, via: Via, target: Target) {
-    assert_eq!((seen.signal, seen.via, seen.target), (libc::SIGTERM, via, target), "{seen}");
-    assert_eq!((seen.confidence, seen.witness), (Confidence::Reported, Witness::Ptrace), "{seen}");
-    let sender = seen.sender.as_ref().expect("a sender");
-    assert_eq!(sender.pid, std::process::id().cast_signed());
-    assert_eq!(sender.uid, Some(nix::unistd::getuid().as_raw()));
-    assert_eq!(sender.exe, own_exe());
-}
-
-fn kills_straight_to_it_are_attributed() {
-    let mut stage = Stage::start("waits", &[]);
-    stage.ready();
-    kill(stage.pid, libc::SIGTERM);
-    assert_eq!(stage.end(), TERM);
-    by_us(only(&stage), Via::Process, Target { pid: stage.pid, tid: stage.pid });
-    in_order(&stage.heard);
-}
-
-fn another_programs_kill_is_attributed() {
-    let mut stage = Stage::start("waits", &[]);
-    stage.ready();
-    let script = format!("kill -TERM {}; exec sleep 100", stage.pid);
-    let mut shell = std::process::Command::new("/bin/sh");
-    let shell = shell.args(["-c", &script]).spawn().expect("sh").id().cast_signed();
-    assert_eq!(stage.end(), TERM);
-    let sender = only(&stage).sender.clone().expect("a sender");
-    kill(shell, libc::SIGKILL);
-    stage.until("the shell is heard too", |heard| !ends(heard, shell).is_empty());
-    assert_eq!(sender.pid, shell);
-    let Exe::Path(exe) = &sender.exe else { panic!("{sender}") };
-    let names = [std::fs::canonicalize("/bin/sh"), std::fs::canonicalize("/bin/sleep")];
-    assert!(names.iter().any(|name| name.as_ref().is_ok_and(|name| name == exe)), "{sender}");
-    assert!(!ends(&stage.heard, shell)[0].1, "nobody traces it");
-}
-
-fn a_number_of_a_thread() {
-    let mut stage = Stage::start("threads", &["50"]);
-    let tids = stage.ready();
-    assert_eq!(tids.len(), 50);
-    let tid = tids[31];
-    assert_eq!(stage.waiter.member(tid).map(|id| id.pid), Some(stage.pid));
-    kill(tid, libc::SIGTERM);
-    assert_eq!(stage.end(), TERM);
-    by_us(only(&stage), Via::Process, Target { pid: stage.pid, tid });
-    in_order(&stage.heard);
-    assert_eq!(forks(&stage.heard).len(), 1, "threads are no processes");
-    assert_eq!(stage.waiter.member(tid), None);
-}
-
-/// Another thread has it then, and nobody's number but the process's was used.
-fn the_first_thread_does_not_take_it() {
-    let mut stage = Stage::start("first blocks", &[]);
-    stage.ready();
-    kill(stage.pid, libc::SIGTERM);
-    assert_eq!(stage.end(), TERM);
-    by_us(only(&stage), Via::Process, Target { pid: stage.pid, tid: stage.pid });
-}
-
-fn to_one_thread_on_purpose() {
-    let mut stage = Stage::start("threads", &["3"]);
-    let tid = stage.ready()[1];
-    // SAFETY: a system call on plain numbers; both are those of a process of ours.
-    let sent = unsafe { libc::syscall(libc::SYS_tgkill, stage.pid, tid, libc::SIGTERM) };
-    assert_eq!(sent, 0);
-    assert_eq!(stage.end(), TERM);
-    by_us(only(&stage), Via::Thread, Target { pid: stage.pid, tid });
-}
-
-fn a_forged_sender_only_claims() {
-    let mut stage = Stage::start("waits", &[]);
-    stage.ready();
-    stage::queue(stage.pid, libc::SIGTERM, libc::SI_QUEUE, 1);
-    assert_eq!(stage.end(), TERM);
-    let seen = only(&stage);
-    assert_eq!((seen.via, seen.confidence), (Via::Queue, Confidence::Claimed));
-    assert_eq!(seen.sender.as_ref().map(|sender| sender.pid), Some(1));
-
-    // Nor is somebody believed who says that he is a timer.
-    let mut stage = Stage::start("waits", &[]);
-    stage.ready();
-    stage::queue(stage.pid, libc::SIGTERM, libc::SI_TIMER, 1);
-    assert_eq!(stage.end(), TERM);
-    let seen = only(&stage);
-    assert_eq!((seen.confidence, &seen.sender), (Confidence::Claimed, &None));
-}
-
-fn an_alarm_is_the_kernels() {
-    let mut stage = Stage::start("alarm", &[]);
-    assert_eq!(stage.end(), Exit::Signaled { signal: libc::SIGALRM, core: false });
-    let seen = only(&stage);
-    assert_eq!((seen.via, &seen.sender), (Via::Kernel, &None));
-    assert_eq!(seen.confidence, Confidence::Unknown(Reason::Kernel));
 }
 
 fn stops_and_goes_on() {
@@ -284,16 +183,8 @@ fn job_control_of_its_own_works() {
     ]);
     assert_eq!(shell.end(), Exit::Exited(143));
     let target = forks(&shell.heard)[1].0.pid;
-    assert_eq!(only(&shell).target.pid, target);
+    assert_eq!(signals::only(&shell).target.pid, target);
     in_order(&shell.heard);
-}
-
-fn a_code_of_143_stays_one() {
-    let mut stage = Stage::start("exits 143", &[]);
-    stage.ready();
-    kill(stage.pid, libc::SIGTERM);
-    assert_eq!(stage.end(), Exit::Exited(143));
-    by_us(only(&stage), Via::Process, Target { pid: stage.pid, tid: stage.pid });
 }
 
 fn a_daemon_is_followed() {
@@ -363,11 +254,11 @@ fn storms_of_threads() {
 
 fn killed_at_any_moment() {
     let (mut most, mut all, mut inexact, mut unknown) = (0, 0, 0, 0);
-    for round in 0..60u64 {
+    for round in 0..30u64 {
         let mut stage = Stage::start("bomb", &[]);
         stage.ready();
         // Somewhere in the middle of it.
-        stage.until("some forks", |heard| heard.events.len() as u64 > round * 7);
+        stage.until("some forks", |heard| heard.events.len() as u64 > round * 13);
         // Until nobody is left who could make another one.
         stage.until_then_do("all are gone", |waiter| {
             let members: Vec<_> = waiter.members().collect();
@@ -417,9 +308,49 @@ fn only_children_are_traced() {
     let error = waiter.trace(1).expect_err("not ours").to_string();
     assert_eq!(error, "trace process 1: it is not a child of ours");
     let held = hold(&["/bin/true"], None);
-    let pid = held.pid();
-    waiter.trace(pid).expect("ours");
+    let id = waiter.trace(held.pid()).expect("ours");
     drop(held);
+    // It was not let go, and who held it has waited for it.
+    let mut heard = Heard::default();
+    waiter.read(&mut heard).expect("read");
+    assert!(matches!(heard.events[1], Event::Exit { id: gone, exit: None, .. } if gone == id));
+    assert_eq!(waiter.members().count(), 0);
+}
+
+fn a_signal_before_execve_holds_nobody_up() {
+    let began = std::time::Instant::now();
+    for signal in [libc::SIGWINCH, libc::SIGCONT, libc::SIGTERM] {
+        let mut waiter = Waiter::default();
+        let mut heard = Heard::default();
+        let held = hold(&["/bin/sh", "-c", "exit 6"], None);
+        let pid = held.pid();
+        waiter.trace(pid).expect("trace it");
+        // It is blocked as long as the child is held, and comes right before execve.
+        kill(pid, signal);
+        held.go_attended(|| waiter.read(&mut heard).expect("read")).expect("go");
+        eventually("it ends", || {
+            waiter.read(&mut heard).expect("read");
+            !ends(&heard, pid).is_empty()
+        });
+        let end = if signal == libc::SIGTERM { TERM } else { Exit::Exited(6) };
+        assert_eq!(ends(&heard, pid), [(end, true)]);
+        assert_eq!(heard.seen.len(), usize::from(signal == libc::SIGTERM));
+        in_order(&heard);
+    }
+    assert!(began.elapsed().as_secs() < 10);
+}
+
+fn what_cannot_be_executed_is_heard_of() {
+    let mut waiter = Waiter::default();
+    let mut heard = Heard::default();
+    let held = hold(&["/nonexistent/program"], None);
+    let pid = held.pid();
+    waiter.trace(pid).expect("trace it");
+    let failure = held.go_attended(|| waiter.read(&mut heard).expect("read"));
+    assert_eq!(failure.expect_err("no such program").code(), 127);
+    assert_eq!(ends(&heard, pid).len(), 1);
+    in_order(&heard);
+    assert_eq!(waiter.members().count(), 0);
 }
 
 fn set_user_id_gives_nothing() {
@@ -478,19 +409,4 @@ fn a_tracker_by_ptrace() {
     in_order(&heard);
     assert_eq!(forks(&heard).len(), 2);
     assert_eq!(forks(&heard)[1].1, Parent::Exact(id));
-}
-
-/// A number from another namespace is nobody's here.
-fn from_another_pid_namespace() {
-    if !nix::unistd::getuid().is_root() {
-        return;
-    }
-    let mut stage = Stage::start("pid namespace", &[]);
-    let heard = stage.all_ended();
-    in_order(heard);
-    let seen: Vec<_> = heard.seen.iter().filter(|seen| seen.signal == libc::SIGTERM).collect();
-    assert_eq!(seen.len(), 1, "{seen:?}");
-    assert_eq!(seen[0].confidence, Confidence::Unknown(Reason::OutOfNamespace));
-    assert_eq!(seen[0].sender, None);
-    assert!(forks(heard).iter().any(|(id, _)| id.pid == seen[0].target.pid));
 }

@@ -325,6 +325,17 @@ impl Tracees {
         self.maybe_empty(at);
     }
 
+    /// Nobody is there any more. Whoever was, has been waited for by somebody else: one that was
+    /// held, and was not let go after all.
+    pub(crate) fn vanish(&mut self, at: Moment) {
+        self.unnamed.retain(|one| matches!(one.state, State::Dead(..)));
+        self.threads.clear();
+        for (_, process) in std::mem::take(&mut self.processes) {
+            self.events.push(Event::Exit { id: process.id, exit: None, at });
+            self.maybe_empty(at);
+        }
+    }
+
     /// When [`Tracees::give_up`] is to be called, if nothing comes before.
     pub(crate) fn deadline(&self) -> Option<Moment> {
         Some(self.unnamed.front()?.since.after(PATIENCE))

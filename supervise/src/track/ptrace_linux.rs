@@ -79,13 +79,18 @@ impl Ptrace {
     pub(crate) fn read(&mut self, heard: &mut Heard) -> Result<(), Error> {
         let mut more = true;
         for _ in 0..BATCH {
-            more = self.read_one(heard)?;
+            match look()? {
+                Look::One { pid, ended } => self.take(pid, ended, heard)?,
+                Look::Nothing => more = false,
+                Look::Nobody => {
+                    more = false;
+                    self.tracees.vanish(Moment::now());
+                }
+            }
             if !more {
+                self.tracees.rest(lineage);
                 break;
             }
-        }
-        if !more {
-            self.tracees.rest(lineage);
         }
         self.tracees.give_up(Moment::now());
         self.act();
@@ -93,9 +98,8 @@ impl Ptrace {
         self.wake_at(if more { Some(Moment(1)) } else { self.tracees.deadline() })
     }
 
-    /// Hears one thing, if there is one.
-    fn read_one(&mut self, heard: &mut Heard) -> Result<bool, Error> {
-        let Some((pid, ended)) = look()? else { return Ok(false) };
+    /// Hears what this one has to say; `ended` is whether that is its end.
+    fn take(&mut self, pid: i32, ended: bool, heard: &mut Heard) -> Result<(), Error> {
         // Is it an orphan that we have adopted, or one of whom we have not been told yet that it
         // is traced, a process or a thread? As long as it has not been reaped, /proc knows.
         let ask = ended && self.tracees.process_of(pid).is_none();
@@ -105,7 +109,7 @@ impl Ptrace {
         }
         let lineage = if ask { lineage(pid) } else { None };
         let traced = !ask || self.tracees.is_waiting(pid) || self.is_traced(pid);
-        let Some(status) = take(pid)? else { return Ok(true) };
+        let Some(status) = take(pid)? else { return Ok(()) };
         let at = Moment::now();
         match decode(status) {
             Wait::Ended(exit) => {
@@ -148,7 +152,7 @@ impl Ptrace {
             }
         }
         self.act();
-        Ok(true)
+        Ok(())
     }
 
     fn act(&mut self) {
@@ -255,8 +259,17 @@ impl Ptrace {
     }
 }
 
-/// Somebody who has something to say, and whether it is their end. It is not taken yet.
-fn look() -> Result<Option<(i32, bool)>, Error> {
+/// What there is to be heard.
+enum Look {
+    /// This one has something to say, and whether it is its end. It is not taken yet.
+    One { pid: i32, ended: bool },
+    /// There are children, or who is traced, and they have nothing to say.
+    Nothing,
+    /// There is neither.
+    Nobody,
+}
+
+fn look() -> Result<Look, Error> {
     // SAFETY: an all-zero siginfo_t is a valid one.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     loop {
@@ -268,7 +281,7 @@ fn look() -> Result<Option<(i32, bool)>, Error> {
         }
         match Errno::last() {
             Errno::EINTR => {}
-            Errno::ECHILD => return Ok(None),
+            Errno::ECHILD => return Ok(Look::Nobody),
             errno => return Err(Error::system("wait for children", errno)),
         }
     }
@@ -276,7 +289,10 @@ fn look() -> Result<Option<(i32, bool)>, Error> {
     // are zero because there is nothing.
     let pid = unsafe { info.si_pid() };
     let ends = [libc::CLD_EXITED, libc::CLD_KILLED, libc::CLD_DUMPED];
-    Ok((pid != 0).then(|| (pid, ends.contains(&info.si_code))))
+    Ok(match pid {
+        0 => Look::Nothing,
+        pid => Look::One { pid, ended: ends.contains(&info.si_code) },
+    })
 }
 
 /// The number that goes with an event: who was made, or who has executed.
