@@ -41,13 +41,16 @@ mod tracer_linux;
 #[cfg(target_os = "linux")]
 mod tree;
 
-#[cfg(target_os = "linux")]
-#[path = "track/tracker_linux.rs"]
+#[cfg(not(target_os = "linux"))]
+#[path = "track/list_bsd.rs"]
+mod list;
+
+#[cfg_attr(target_os = "linux", path = "track/tracker_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "track/tracker_bsd.rs")]
 mod tracker;
 
 pub use waiter::{Changed, Heard, Waiter};
 
-#[cfg(target_os = "linux")]
 pub use tracker::Tracker;
 
 /// A process, for ever: numbers are used again, but not at the same moment.
