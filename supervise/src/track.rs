@@ -18,7 +18,13 @@ use std::str::FromStr;
 
 use crate::{Error, Exit, Moment};
 
+#[cfg(target_os = "linux")]
+pub mod auditor;
 pub mod kevent;
+#[cfg(target_os = "linux")]
+pub mod taskstats;
+#[cfg(target_os = "linux")]
+mod taskstats_linux;
 
 mod waiter;
 
@@ -51,6 +57,8 @@ mod tracker;
 
 pub use waiter::{Changed, Heard, Waiter};
 
+#[cfg(target_os = "linux")]
+pub use taskstats_linux::Taskstats;
 pub use tracker::Tracker;
 
 /// A process, for ever: numbers are used again, but not at the same moment.
