@@ -8,6 +8,8 @@
 //! not as they were any more: the mask, in which we have blocked what we read from a descriptor, and
 //! SIGPIPE, which Rust's runtime ignores. ([`Inherited`] must be taken before the first.)
 
+mod words;
+
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString, c_char, c_int};
 use std::fmt;
@@ -170,14 +172,15 @@ impl Command {
         }
         let path = self.value("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         let mut candidates = Vec::new();
-        for candidate in search(program, &path) {
+        for candidate in words::search(program, &path) {
             candidates.push(CString::new(candidate).map_err(bad)?);
         }
         let mut environment = Vec::new();
         for entry in self.entries() {
             environment.push(CString::new(entry).map_err(bad)?);
         }
-        let mut pids: Vec<Vec<u8>> = self.pid_in.iter().map(|name| pid_entry(name)).collect();
+        let mut pids: Vec<Vec<u8>> =
+            self.pid_in.iter().map(|name| words::pid_entry(name)).collect();
 
         let argv = pointers(&argv);
         let mut shell_argv = vec![SHELL.as_ptr(), ptr::null()];
@@ -253,7 +256,7 @@ impl Held {
         let Held { waiting, name, candidates, own_group } = self;
         match waiting.go() {
             Ok((pid, handle)) => Ok(Running { handle, pid, own_group, candidates }),
-            Err(source) => Err(why(&name, &candidates, source)),
+            Err(source) => Err(words::why(&name, &candidates, source)),
         }
     }
 
@@ -268,7 +271,7 @@ impl Held {
         let Held { waiting, name, candidates, own_group } = self;
         match waiting.go_attended(&mut attend) {
             Ok((pid, handle)) => Ok(Running { handle, pid, own_group, candidates }),
-            Err(source) => Err(why(&name, &candidates, source)),
+            Err(source) => Err(words::why(&name, &candidates, source)),
         }
     }
 }
@@ -337,52 +340,6 @@ impl AsFd for Running {
     }
 }
 
-/// Where a program may be, in the order in which execvp(3) tries them.
-fn search(program: &OsStr, path: &OsStr) -> Vec<Vec<u8>> {
-    let program = program.as_bytes();
-    if program.contains(&b'/') {
-        return vec![program.to_vec()];
-    }
-    if program.is_empty() {
-        return Vec::new();
-    }
-    let in_folder = |folder: &[u8]| match folder {
-        [] => program.to_vec(),
-        folder => [folder, b"/", program].concat(),
-    };
-    path.as_bytes().split(|&byte| byte == b':').map(in_folder).collect()
-}
-
-/// `NAME=` and room for any process's number, ended by zeros.
-fn pid_entry(name: &OsStr) -> Vec<u8> {
-    let mut entry = name.as_bytes().to_vec();
-    entry.push(b'=');
-    entry.extend([0; PID_ROOM]);
-    entry
-}
-
-/// Ten digits, and the end.
-const PID_ROOM: usize = 11;
-
-/// What it means that none of the candidates could be executed.
-fn why(name: &str, candidates: &[CString], source: std::io::Error) -> Failure {
-    let there = |candidate: &CString| Path::new(OsStr::from_bytes(candidate.as_bytes())).exists();
-    match source.raw_os_error() {
-        Some(libc::ENOENT | libc::ENOTDIR) => match candidates.iter().find(|path| there(path)) {
-            Some(path) => Failure::CannotExecute(Error::says(format!(
-                "start {}: what it names as its interpreter is not there",
-                path.to_string_lossy()
-            ))),
-            None if name.contains('/') => {
-                Failure::NotFound(Error::system(format!("start {name}"), source))
-            }
-            None => Failure::NotFound(Error::says(format!("start {name}: not found in PATH"))),
-        },
-        Some(_) => Failure::CannotExecute(Error::system(format!("start {name}"), source)),
-        None => Failure::System(Error::system(format!("start {name}"), source)),
-    }
-}
-
 /// A command as the child needs it.
 struct Raw<'a> {
     candidates: &'a [CString],
@@ -432,7 +389,7 @@ unsafe fn become_command(raw: &mut Raw<'_>, start: &mut RawFd) -> Result<Infalli
             put(fd, to)?;
         }
         for entry in raw.pids.iter_mut() {
-            write_pid(entry, libc::getpid());
+            words::write_pid(entry, libc::getpid());
         }
 
         wait_for_go(*start);
@@ -469,50 +426,3 @@ unsafe fn become_command(raw: &mut Raw<'_>, start: &mut RawFd) -> Result<Infalli
 
 /// So many descriptors at most may be other than ours.
 const MOST_DESCRIPTORS: usize = 8;
-
-/// Writes a number in decimal behind the `=` of an entry that has room for it.
-fn write_pid(entry: &mut [u8], pid: libc::pid_t) {
-    let mut digits = [0u8; PID_ROOM];
-    let mut rest = pid.unsigned_abs();
-    let mut count = 0;
-    for digit in &mut digits {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        count += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    let at = entry.len().saturating_sub(PID_ROOM);
-    let digits = digits.iter().take(count).rev();
-    for (to, digit) in entry.iter_mut().skip(at).zip(digits) {
-        *to = *digit;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn looks_where_execvp_looks() {
-        let found = |program: &str, path: &str| -> Vec<String> {
-            let all = search(program.as_ref(), path.as_ref());
-            all.into_iter().map(|path| String::from_utf8(path).expect("text")).collect()
-        };
-        assert_eq!(found("ls", "/bin:/usr/bin"), ["/bin/ls", "/usr/bin/ls"]);
-        assert_eq!(found("ls", ":/b:"), ["ls", "/b/ls", "ls"], "an empty folder is this one");
-        assert_eq!(found("./ls", "/bin"), ["./ls"]);
-        assert_eq!(found("", "/bin"), [""; 0]);
-    }
-
-    #[test]
-    fn a_number_in_its_place() {
-        for pid in [1, 10, 32768, i32::MAX] {
-            let mut entry = pid_entry("LISTEN_PID".as_ref());
-            write_pid(&mut entry, pid);
-            let text = std::ffi::CStr::from_bytes_until_nul(&entry).expect("ended by a zero");
-            assert_eq!(text.to_str(), Ok(format!("LISTEN_PID={pid}").as_str()));
-        }
-    }
-}

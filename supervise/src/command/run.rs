@@ -35,7 +35,7 @@ use supervise::launch::Inherited;
 use supervise::logger::{self, Destination};
 use supervise::pidfile::Locked;
 use supervise::restart::Restarts;
-use supervise::track::ProcId;
+use supervise::track::{Changed, ProcId};
 use supervise::{Exit, Moment, Sender, Signals, daemon};
 
 use super::args::{Log, Options};
@@ -84,6 +84,8 @@ struct Run<'a> {
     restarts: Restarts,
     container: Rc<Container>,
     witnesses: Witnesses,
+    /// What has become of children, and has not been looked at.
+    changes: Vec<Changed>,
     /// What descendants execute, as far as they are followed.
     programs: HashMap<ProcId, PathBuf>,
     readying: Readying,
@@ -185,6 +187,7 @@ fn set_up(options: &Options) -> Result<Run<'_>, String> {
         restarts: Restarts::new(options.restart, options.limit),
         container: Rc::new(container),
         witnesses: Witnesses::open(options)?,
+        changes: Vec::new(),
         programs: HashMap::new(),
         readying: Readying::new(options, readiness, before)?,
         stderr: options.log_stderr.then(Stderr::open).transpose()?,

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use supervise::control::Reply;
 use supervise::launch::{Command, Failure, Running};
-use supervise::reaper::{self, Change};
+use supervise::reaper::Change;
 use supervise::restart::Next;
-use supervise::track::ProcId;
+use supervise::track::{Changed, ProcId};
 use supervise::{Exit, Moment, signal_name};
 
 use super::descendants::exe_of;
 use super::report::End;
 use super::rest::Rest;
-use super::{Over, Run, text};
+use super::{Over, Run};
 
 /// A command that runs.
 pub struct Main {
@@ -99,17 +99,26 @@ impl Run<'_> {
         if let Err(error) = self.container.place(held.pid()) {
             log::warn!("{error}");
         }
-        self.witnesses.watch(held.pid());
-        held.go()
+        self.witnesses.watch(held.pid())?;
+        let mut changes = Vec::new();
+        let running =
+            held.go_attended(|| changes.extend(self.witnesses.wait().unwrap_or_default()));
+        // Of itself there is nothing yet: of those adopted there may be.
+        self.changes.append(&mut changes);
+        running
     }
 
     /// Everything that has happened to children: the command, and whom we have adopted.
     pub fn reap(&mut self) -> Result<(), String> {
-        while let Some((pid, change)) = reaper::next().map_err(text)? {
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.append(&mut self.witnesses.wait()?);
+        for Changed { pid, change, .. } in changes {
             let main = self.main.as_ref().is_some_and(|main| main.id.pid == pid);
             match change {
                 Change::Ended(exit) if main => self.ended(exit),
-                Change::Ended(exit) => log::debug!("adopted process {pid} {exit}"),
+                Change::Ended(exit) => {
+                    log::debug!("process {pid}, a descendant or adopted, {exit}")
+                }
                 Change::Stopped(signal) if main => {
                     log::info!(
                         "{} (pid {pid}) stopped by {}",

@@ -4,12 +4,15 @@ use std::os::fd::BorrowedFd;
 
 use supervise::Moment;
 use supervise::attribution::Seen;
-use supervise::track::{Event, ProcId};
+use supervise::track::{Changed, Event, Heard, ProcId, Waiter};
 
 use crate::command::args::Options;
 
-/// None.
-pub struct Witnesses;
+/// None, but who waits for children.
+#[derive(Default)]
+pub struct Witnesses {
+    waiter: Waiter,
+}
 
 /// What they would have seen.
 #[derive(Default)]
@@ -37,7 +40,7 @@ impl Witnesses {
         ];
         match named.iter().find(|(named, _)| *named) {
             Some((_, option)) => Err(format!("{option}: not on this system")),
-            None => Ok(Witnesses),
+            None => Ok(Witnesses::default()),
         }
     }
 
@@ -56,9 +59,22 @@ impl Witnesses {
         std::iter::empty()
     }
 
-    /// Follows a command that is held.
-    pub fn watch(&mut self, _pid: i32) -> Option<ProcId> {
-        None
+    /// Follows a command that is held: nobody does.
+    ///
+    /// # Errors
+    /// None.
+    pub fn watch(&mut self, _pid: i32) -> Result<Option<ProcId>, String> {
+        Ok(None)
+    }
+
+    /// What has become of children.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn wait(&mut self) -> Result<Vec<Changed>, String> {
+        let mut heard = Heard::default();
+        self.waiter.read(&mut heard).map_err(|error| error.to_string())?;
+        Ok(heard.changes)
     }
 
     /// Reads what they have to say.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use supervise::Moment;
 use supervise::attribution::{Audit, Confidence, Reason, Seen, Target, Trace};
-use supervise::track::{Backend, Event, ProcId, Tracker};
+use supervise::track::{Backend, Changed, Event, Heard, ProcId, Tracker, Waiter};
 
 use crate::command::args::Options;
 
@@ -15,6 +15,11 @@ pub struct Witnesses {
     trace: Option<Trace>,
     audit: Option<Audit>,
     tracker: Option<Tracker>,
+    /// It traces if ptrace is a witness, and waits for children in any case.
+    waiter: Waiter,
+    ptrace: bool,
+    /// What it has heard besides.
+    heard: Heard,
 }
 
 /// What they have seen since they were asked.
@@ -49,7 +54,9 @@ impl Witnesses {
         if who.audit {
             all.audit = Some(Audit::open().map_err(|error| missing("--audit", error))?);
         }
-        if options.track {
+        all.ptrace = who.ptrace;
+        // ptrace follows descendants as it is.
+        if options.track && !who.ptrace {
             let tracker = Tracker::open(Backend::Connector);
             all.tracker = Some(tracker.map_err(|error| missing("--track", error))?);
         }
@@ -71,23 +78,37 @@ impl Witnesses {
         let trace = self.trace.as_ref().map(|trace| trace.as_fd());
         let audit = self.audit.as_ref().map(|audit| audit.as_fd());
         let tracker = self.tracker.as_ref().map(|tracker| tracker.as_fd());
-        trace.into_iter().chain(audit).chain(tracker)
+        trace.into_iter().chain(audit).chain(tracker).chain(self.waiter.wakes())
     }
 
     /// Follows a command that is held.
-    pub fn watch(&mut self, pid: i32) -> Option<ProcId> {
-        match self.tracker.as_mut()?.watch(pid) {
-            Ok(id) => Some(id),
-            Err(error) => {
-                log::error!("{error}");
-                None
-            }
+    ///
+    /// # Errors
+    /// That cannot be done.
+    pub fn watch(&mut self, pid: i32) -> Result<Option<ProcId>, String> {
+        if self.ptrace {
+            return self.waiter.trace(pid).map(Some).map_err(|error| error.to_string());
         }
+        let tracker = self.tracker.as_mut().map(|tracker| tracker.watch(pid)).transpose();
+        tracker.map_err(|error| error.to_string())
+    }
+
+    /// What has become of children. Nobody else waits for them.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn wait(&mut self) -> Result<Vec<Changed>, String> {
+        self.waiter.read(&mut self.heard).map_err(|error| error.to_string())?;
+        Ok(std::mem::take(&mut self.heard.changes))
     }
 
     /// Reads what they have to say of `ours` and of descendants.
     pub fn read(&mut self, ours: &[i32]) -> News {
-        let mut news = News::default();
+        let mut news = News {
+            seen: std::mem::take(&mut self.heard.seen),
+            events: std::mem::take(&mut self.heard.events),
+            ..News::default()
+        };
         if let Some(tracker) = &mut self.tracker
             && let Err(error) = tracker.read(&mut news.events)
         {
@@ -95,10 +116,11 @@ impl Witnesses {
             self.tracker = None;
         }
         let gone: Vec<i32> = news.events.iter().filter_map(ended).collect();
-        let tracker = self.tracker.as_ref();
+        let (tracker, waiter) = (self.tracker.as_ref(), &self.waiter);
         let mut wanted = |target: Target| {
             ours.contains(&target.pid)
                 || gone.contains(&target.pid)
+                || waiter.member(target.pid).is_some()
                 || tracker.is_some_and(|tracker| tracker.member(target.pid).is_some())
         };
         if let Some(trace) = &mut self.trace {
