@@ -102,7 +102,8 @@ fn sent_to(trace: &mut Trace, pid: i32, count: usize) -> Vec<Seen> {
         assert!(!left.is_zero(), "{} of {count} seen: {all:#?}", all.len());
         // It wakes us for signals of others too.
         let mut fds = [PollFd::new(trace.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::try_from(left).expect("short")).expect("poll");
+        let woken = poll(&mut fds, PollTimeout::try_from(left).expect("short"));
+        assert_eq!(woken, Ok(1), "{} of {count} seen: {all:#?}", all.len());
     }
 }
 

@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use supervise::attribution::{Confidence, Target, Trace, Via, Witness};
+use supervise::track::{Backend, Tracker};
 use supervise::{Exe, Moment};
 
 use super::runner::Test;
@@ -25,6 +26,7 @@ pub const TESTS: &[Test] = &[
     ("a_shell_that_forks", a_shell_that_forks),
     ("a_script", a_script),
     ("a_relative_path", a_relative_path),
+    ("whose_it_was_is_told_after_its_end", whose_it_was_is_told_after_its_end),
     ("an_overrun_is_noticed", an_overrun_is_noticed),
     ("senders_are_known_after_an_overrun", senders_are_known_after_an_overrun),
 ];
@@ -152,7 +154,7 @@ fn a_living_sender_is_told_whole() {
     let (victim, _) = start_victim();
     // The shell's own kill, from a process that goes on.
     let mut shell = shell(&format!("kill -TERM {}; read line", victim.pid()));
-    let mut child = shell.uid(65534).gid(65534).spawn().expect("sh");
+    let mut child = shell.uid(65534).gid(65534).stderr(Stdio::null()).spawn().expect("sh");
     // It may not send: nothing is recorded. Then the same as root.
     child.stdin.take().expect("input").write_all(b"\n").expect("write");
     child.wait().expect("wait");
@@ -241,6 +243,40 @@ fn a_relative_path() {
     child.wait().expect("wait");
 }
 
+/// With the process connector beside it, user ids are known as what is executed is: of a program
+/// that has become somebody else's, has sent and is gone.
+fn whose_it_was_is_told_after_its_end() {
+    const SOMEBODY: u32 = 54_321;
+    let folder = Folder::new();
+    let killer = folder.killer(b"killer");
+    let mut tracker = Tracker::open(Backend::Connector).expect("the connector");
+    let mut trace = traced();
+    trace.follow_users();
+    for number in 0..50 {
+        let uid = SOMEBODY + number;
+        let mut sleep = Command::new("/bin/sleep").arg("60").uid(uid).spawn().expect("sleep");
+        let pid = sleep.id().cast_signed();
+        let mut child = Command::new(&killer).arg(pid.to_string()).uid(uid).spawn().expect("start");
+        child.wait().expect("wait");
+        sleep.wait().expect("wait");
+        let mut seen = Vec::new();
+        let mut more = true;
+        while more {
+            let until = Moment::now();
+            let hear = &mut |note: &_| trace.hear(note);
+            tracker.read_all(&mut Vec::new(), hear).expect("read");
+            let wanted = &mut |target: Target| target.pid == pid;
+            more = trace.read_until(until, wanted, &mut seen).expect("read");
+        }
+        assert_eq!(seen.len(), 1);
+        let by = sender(&seen[0]);
+        assert_eq!(by.pid, child.id().cast_signed());
+        assert_eq!((by.uid, by.euid), (Some(uid), Some(uid)));
+        assert_eq!(by.exe, exe(&killer));
+    }
+    tracker.close();
+}
+
 fn an_overrun_is_noticed() {
     let mut trace = Trace::with(SMALL).expect("a trace");
     let (victim, _) = start_victim();
@@ -256,7 +292,6 @@ fn an_overrun_is_noticed() {
     if let Some(lost) = signals.iter().map(|lost| lost.events).sum::<Option<u64>>() {
         // Signals to others may have been lost as well.
         assert!(seen + lost >= SENT, "{seen} seen, lost: {lost}");
-        assert!(seen + lost < SENT + 1000, "{seen} seen, lost: {lost}");
     }
     assert!(signals.iter().all(|lost| lost.since < lost.at && lost.at < Moment::now()));
     assert_eq!(trace.losses(), []);

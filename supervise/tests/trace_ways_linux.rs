@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use supervise::Exe;
 use supervise::attribution::{Confidence, Reason, Seen, Target, Trace, Via};
 
-use super::runner::Test;
+use super::runner::{Test, eventually};
 use super::{only, sender, sent_to, traced};
 
 pub const TESTS: &[Test] = &[
@@ -244,7 +244,7 @@ fn fork_orphan(pipe: [i32; 2]) {
     assert_eq!(unsafe { libc::poll(&mut fd, 1, 10_000) }, 1);
 }
 
-fn orphan_of(parent: impl FnOnce([i32; 2])) -> Seen {
+fn orphan_of(parent: impl FnOnce([i32; 2])) {
     let mut trace = traced();
     let mut pipe = [0; 2];
     // SAFETY: an array of two, as it wants.
@@ -265,7 +265,9 @@ fn orphan_of(parent: impl FnOnce([i32; 2])) -> Seen {
     assert_eq!(seen.confidence, Confidence::Certain);
     assert_eq!(sender(&seen).pid, dying);
     assert_eq!(sender(&seen).exe, Exe::Path(std::env::current_exe().expect("our path")));
-    seen
+    // While it lives it holds what it has inherited, and the instance cannot be removed.
+    let ended = || fs::read_dir(format!("/proc/{orphan}/fd")).map_or(true, |fds| fds.count() == 0);
+    eventually("the orphan has ended", ended);
 }
 
 fn a_parent_that_dies() {

@@ -92,6 +92,8 @@ struct Process {
     parent: i32,
     program: Program,
     users: Option<(u32, u32)>,
+    /// Since when those are known.
+    users_since: Moment,
     /// Whether it is the kernel's own.
     kernel: bool,
     /// How many threads live.
@@ -125,7 +127,9 @@ impl Census {
         let kernel = pid == 2 || parent == 2;
         let exe: Option<Arc<Path>> = exe.map(Into::into);
         let program = Program { exe, name: name.into(), since: at, sure: true };
-        self.begin(pid, Process { start, parent, program, users, kernel, live: 0, ended: None });
+        let (users_since, live, ended) = (at, 0, None);
+        let process = Process { start, parent, program, users, users_since, kernel, live, ended };
+        self.begin(pid, process);
         for tid in threads.into_iter().chain([pid]) {
             self.lives(at, tid, pid);
         }
@@ -133,8 +137,8 @@ impl Census {
 
     /// Takes a whole look at /proc in place of what was known, because some of that may have been
     /// missed. What a process was executing before is known all the same if it is the same now.
-    pub fn renew(&mut self, all: Vec<(Moment, Found)>) {
-        let old = std::mem::replace(self, Census::new(self.follows_users));
+    pub fn renew(&mut self, follows_users: bool, all: Vec<(Moment, Found)>) {
+        let old = std::mem::replace(self, Census::new(follows_users));
         for (at, found) in all {
             let pid = found.pid;
             self.found(at, found);
@@ -182,6 +186,7 @@ impl Census {
                 sure: known.is_none_or(|(_, maker)| maker.program.sure),
             },
             users: known.and_then(|(_, maker)| maker.users),
+            users_since: at,
             kernel: known.is_some_and(|(_, maker)| maker.kernel),
             live: 0,
             ended: None,
@@ -215,6 +220,7 @@ impl Census {
                 parent: 0,
                 program,
                 users: None,
+                users_since: at,
                 kernel: false,
                 live: 0,
                 ended: None,
@@ -259,19 +265,25 @@ impl Census {
         }
     }
 
-    /// A process has other user ids now; `None` is one that stays.
-    pub fn users(&mut self, pid: i32, real: Option<u32>, effective: Option<u32>) {
-        if let Some(process) = self.processes.get_mut(&pid) {
-            let known = process.users;
-            let real = real.or(known.map(|known| known.0));
-            let effective = effective.or(known.map(|known| known.1));
-            process.users = real.zip(effective);
+    /// A thread has other user ids, real and effective. A process has those of its first one,
+    /// unless another one has others: then it is not known whose it acted with.
+    pub fn users(&mut self, at: Moment, tid: i32, real: u32, effective: u32) {
+        let Some(pid) = self.process_of(tid) else { return };
+        if let Some(process) = self.processes.get_mut(&pid).filter(|it| it.users_since <= at) {
+            let now = Some((real, effective));
+            process.users = now.filter(|_| tid == pid || process.users == now);
+            process.users_since = at;
         }
     }
 
     /// The process that a thread is or was of.
     pub fn process_of(&self, tid: i32) -> Option<i32> {
         Some(self.threads.get(&tid)?.pid)
+    }
+
+    /// Whether it is told of every change of user ids.
+    pub fn follows_users(&self) -> bool {
+        self.follows_users
     }
 
     /// Whether a thread is on its way out, or gone.
@@ -295,7 +307,7 @@ impl Census {
             exe: program.and_then(|program| program.exe.clone()),
             sure: program.is_some_and(|program| program.sure),
             name: program.map(|program| program.name.to_string()),
-            users: process.users.filter(|_| self.follows_users),
+            users: process.users.filter(|_| self.follows_users && process.users_since <= at),
             parents: self.parents(process),
         })
     }
@@ -377,6 +389,9 @@ impl Known {
     /// command line and the user ids are of a program, and told only if it still is the same one.
     pub fn sender(self, now: Option<Sender>, same_program: bool) -> Sender {
         let now = now.unwrap_or_else(|| Sender::of(self.pid));
+        // Who has ended executes nothing any more, but still has user ids.
+        let ended = matches!(&now.exe, Exe::Ending(name) if Some(name) == self.name.as_ref());
+        let now_users = now.uid.zip(now.euid).filter(|_| same_program || ended);
         let exe = match (self.exe, now.exe) {
             (Some(path), _) if self.sure || same_program => Exe::Path(path.to_path_buf()),
             // It may have become another program unheard. If it is what it was called then, it is
@@ -385,7 +400,6 @@ impl Known {
             (Some(_), _) => self.name.clone().map_or(Exe::Gone, Exe::Ending),
             (None, _) => Exe::Gone,
         };
-        let now_users = now.uid.zip(now.euid).filter(|_| same_program);
         let users = self.users.or(now_users);
         Sender {
             pid: self.pid,

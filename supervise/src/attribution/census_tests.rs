@@ -127,13 +127,16 @@ fn after_a_loss() {
     census.task(ms(1), 50, 60, "d", Kind::Child);
     census.task(ms(1), 50, 61, "d", Kind::Child);
     let again = |at, found| (ms(at), found);
-    census.renew(vec![
-        again(9, found(40, 1, "/bin/sh")),
-        again(9, found(50, 1, "/bin/other")),
-        // Begun in the same 10 ms; and one that has its number since.
-        again(900, Found { start: Moment(ms(0).0 - 1), ..found(60, 1, "/usr/sbin/d") }),
-        again(900, Found { start: ms(500), ..found(61, 1, "/usr/sbin/d") }),
-    ]);
+    census.renew(
+        false,
+        vec![
+            again(9, found(40, 1, "/bin/sh")),
+            again(9, found(50, 1, "/bin/other")),
+            // Begun in the same 10 ms; and one that has its number since.
+            again(900, Found { start: Moment(ms(0).0 - 1), ..found(60, 1, "/usr/sbin/d") }),
+            again(900, Found { start: ms(500), ..found(61, 1, "/usr/sbin/d") }),
+        ],
+    );
     // What is the same now was so all the time; of the others that is not known.
     assert_eq!(exe(&census, 40, 3).as_deref(), Some("/bin/sh"));
     assert_eq!(exe(&census, 50, 3), None);
@@ -170,15 +173,26 @@ fn a_new_name_is_a_doubt() {
 #[test]
 fn users_are_told_only_if_they_are_followed() {
     let mut census = census();
-    census.users(40, Some(7), None);
+    census.users(ms(1), 40, 7, 7);
     assert_eq!(census.known(40, ms(1)).expect("known").users, None);
     let mut census = Census::new(true);
-    census.found(ms(0), found(40, 1, "/bin/su"));
-    census.users(40, Some(7), None);
-    census.task(ms(1), 40, 60, "su", Kind::Child);
-    census.users(60, None, Some(8));
-    assert_eq!(census.known(40, ms(2)).expect("known").users, Some((7, 0)));
-    assert_eq!(census.known(60, ms(2)).expect("known").users, Some((7, 8)));
+    census.found(ms(1), found(40, 1, "/bin/su"));
+    let users = |census: &Census, pid| census.known(pid, ms(9)).expect("known").users;
+    // What was found is newer than this.
+    census.users(ms(0), 40, 7, 7);
+    assert_eq!(users(&census, 40), Some((0, 0)));
+    census.users(ms(2), 40, 7, 0);
+    census.task(ms(3), 40, 60, "su", Kind::Child);
+    census.users(ms(4), 60, 7, 8);
+    assert_eq!((users(&census, 40), users(&census, 60)), (Some((7, 0)), Some((7, 8))));
+    // Threads of one process that are not of one user; and again of one.
+    census.task(ms(5), 60, 61, "su", Kind::Thread);
+    census.users(ms(6), 61, 9, 9);
+    assert_eq!(users(&census, 60), None);
+    census.users(ms(7), 60, 9, 9);
+    assert_eq!(users(&census, 60), Some((9, 9)));
+    census.users(ms(8), 61, 9, 9);
+    assert_eq!(users(&census, 60), Some((9, 9)));
 }
 
 #[test]
@@ -212,6 +226,10 @@ fn who_is_there_now_may_be_another_one() {
     let sender = known.clone().sender(Some(now.clone()), true);
     assert_eq!((sender.uid, sender.command.is_some()), (Some(5), true));
     assert_eq!(sender.exe, Exe::Path("/bin/sh".into()));
+    // It has ended: what it executed last has no words any more.
+    let dead = Sender { exe: Exe::Ending("sh".into()), command: None, ..now.clone() };
+    let sender = known.clone().sender(Some(dead), false);
+    assert_eq!((sender.uid, sender.exe), (Some(5), Exe::Path("/bin/sh".into())));
     // It executes something else by now: of that one the words and ids are.
     let sender = known.sender(Some(now), false);
     assert_eq!((sender.uid, sender.command), (None, None));

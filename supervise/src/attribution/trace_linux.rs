@@ -21,6 +21,7 @@ use super::tracefs_linux::{Instance, Tracefs, read_page};
 use super::tracepoint::{self, Formats, Generated, Record, Runner, Unfit};
 use super::{Confidence, Reason, Seen, Target, Witness};
 use crate::sender_source::identify;
+use crate::track::connector::{Note, What};
 use crate::{Error, Exe, Moment, Sender, procfs};
 
 /// How large the buffers are that the kernel keeps for us.
@@ -75,6 +76,11 @@ enum Item {
     /// Something was lost here, up to this moment.
     Lost(Moment),
     Record(Record),
+    Users {
+        tid: i32,
+        real: u32,
+        effective: u32,
+    },
 }
 
 /// One instance. The fields are dropped in this order: it cannot be removed while it is read.
@@ -162,42 +168,71 @@ impl Trace {
         wanted: &mut dyn FnMut(Target) -> bool,
         seen: &mut Vec<Seen>,
     ) -> Result<(), Error> {
-        /// After how many rounds nothing is held back any more: they come faster than they are read.
+        /// After how many rounds nothing is held back: they come faster than they are read.
         const ROUNDS: usize = 64;
-        for round in 1..=ROUNDS {
-            // What is older than this is there now, on every CPU. Signals come first: what made
-            // their senders what they are was recorded before, and so is read.
-            let began = Moment::now();
-            let mut damaged = None;
-            for (source, signals) in [(&mut self.signals, true), (&mut self.processes, false)] {
-                let mut reading = Reading {
-                    layout: &self.layout,
-                    formats: &self.formats,
-                    waiting: &mut self.waiting,
-                    losses: &mut self.losses,
-                    signals,
-                    began,
-                };
-                for stream in &mut source.streams {
-                    damaged = reading.stream(stream, &mut self.page).err().or(damaged);
-                }
-            }
-            self.waiting.sort_by_key(|(at, _)| *at);
-            let until = if round == ROUNDS { Moment(u64::MAX) } else { began };
-            let ready = self.waiting.partition_point(|(at, _)| *at < until);
-            let later = self.waiting.split_off(ready);
-            for (at, item) in std::mem::replace(&mut self.waiting, later) {
-                self.happened(at, item, wanted, seen);
-            }
-            if let Some(error) = damaged {
-                return Err(error);
-            }
-            let signal = |item: &(Moment, Item)| matches!(item.1, Item::Record(Record::Signal(_)));
-            if !self.waiting.iter().any(signal) {
-                break;
+        for _ in 1..ROUNDS {
+            if !self.read_until(Moment::now(), wanted, seen)? {
+                return Ok(());
             }
         }
-        Ok(())
+        self.read_until(Moment(u64::MAX), wanted, seen).map(|_| ())
+    }
+
+    /// The same up to a moment that is past, and whether signals wait that are later. This is for
+    /// who tells us of other things, by [`Trace::hear`], and has done so up to that moment: it
+    /// takes the time, hears, and reads until then; and does so again while there are more.
+    ///
+    /// # Errors
+    /// Those of [`Trace::read`].
+    pub fn read_until(
+        &mut self,
+        until: Moment,
+        wanted: &mut dyn FnMut(Target) -> bool,
+        seen: &mut Vec<Seen>,
+    ) -> Result<bool, Error> {
+        // What is older than this is there now, on every CPU. Signals come first: what made their
+        // senders what they are was recorded before, and so is read.
+        let began = Moment::now();
+        let mut damaged = None;
+        for (source, signals) in [(&mut self.signals, true), (&mut self.processes, false)] {
+            let mut reading = Reading {
+                layout: &self.layout,
+                formats: &self.formats,
+                waiting: &mut self.waiting,
+                losses: &mut self.losses,
+                signals,
+                began,
+            };
+            for stream in &mut source.streams {
+                damaged = reading.stream(stream, &mut self.page).err().or(damaged);
+            }
+        }
+        self.waiting.sort_by_key(|(at, _)| *at);
+        let ready = self.waiting.partition_point(|(at, _)| *at < until);
+        let later = self.waiting.split_off(ready);
+        for (at, item) in std::mem::replace(&mut self.waiting, later) {
+            self.happened(at, item, wanted, seen);
+        }
+        let signal = |item: &(Moment, Item)| matches!(item.1, Item::Record(Record::Signal(_)));
+        match damaged {
+            Some(error) => Err(error),
+            None => Ok(self.waiting.iter().any(signal)),
+        }
+    }
+
+    /// From now on, user ids are told of senders that are gone, too. Every change of any process's
+    /// must be told by [`Trace::hear`] then, from before this is called; and if one was lost, this
+    /// must be called again.
+    pub fn follow_users(&mut self) {
+        self.looked = Moment::now();
+        self.census.renew(true, snapshot());
+    }
+
+    /// Takes what the process connector says of a process, in any order.
+    pub fn hear(&mut self, note: &Note) {
+        if let What::User { tid, real, effective, .. } = note.what {
+            self.waiting.push((note.at, Item::Users { tid, real, effective }));
+        }
     }
 
     /// What was lost since this was last asked.
@@ -216,8 +251,9 @@ impl Trace {
             Item::Lost(until) if until < self.looked => {}
             Item::Lost(_) => {
                 self.looked = Moment::now();
-                self.census.renew(snapshot());
+                self.census.renew(self.census.follows_users(), snapshot());
             }
+            Item::Users { tid, real, effective } => self.census.users(at, tid, real, effective),
             Item::Record(Record::Task { by, tid, name, kind }) => {
                 self.census.task(at, by, tid, &name, kind);
             }

@@ -308,6 +308,7 @@ pub fn filter() -> String {
     HARMLESS.map(|signal| format!("sig != {signal}")).join(" && ")
 }
 
-#[cfg(test)]
+// The numbers in it are Linux's.
+#[cfg(all(test, target_os = "linux"))]
 #[path = "tracepoint_tests.rs"]
 mod tests;
