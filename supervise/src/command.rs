@@ -5,6 +5,7 @@ mod ask;
 mod ending;
 mod run;
 mod terminal;
+mod track;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,6 @@ pub fn main() -> ExitCode {
         }
         Wanted::Run(options) => run::run(&options),
         Wanted::Ask(request) => ask::ask(&request),
-        Wanted::Track(_) => ExitCode::from(OURS),
+        Wanted::Track(wanted) => track::track(&wanted),
     }
 }

@@ -97,3 +97,28 @@ fn what_is_wrong_is_said_in_one_line() {
         assert!(wrong.contains(says) && !wrong.contains('\n'), "{line}: {wrong}");
     }
 }
+
+#[test]
+fn the_manual_and_the_help_tell_of_every_option_and_no_other() {
+    let page = include_str!("../../supervise.8");
+    let told: Vec<&str> = page.lines().filter(|line| line.starts_with(".It Fl ")).collect();
+    let told: Vec<&str> = told.iter().flat_map(|line| line.split_whitespace()).collect();
+    let options: Vec<&str> = HELP
+        .split(|c: char| c.is_whitespace() || "[]=|".contains(c))
+        .filter_map(|word| word.strip_prefix("--"))
+        .filter(|word| !word.is_empty() && !["wait", "pid", "backend"].contains(word))
+        .collect();
+    assert!(options.len() > 15, "{options:?}");
+    for option in &options {
+        assert!(told.contains(option), "--{option} is not in supervise(8)");
+        let wrong = run(&format!("--{option}"));
+        let unknown = format!("invalid option '--{option}'");
+        assert_ne!(wrong, Err(unknown), "--{option} is in the help");
+    }
+    for word in page.lines().filter(|line| line.starts_with(".It Fl")).flat_map(|line| {
+        line.split("Fl Fl ").skip(1).filter_map(|rest| rest.split([' ', ',']).next())
+    }) {
+        let long = ["background", "help", "name", "quiet", "verbose"];
+        assert!(options.contains(&word) || long.contains(&word), "--{word} is not in the help");
+    }
+}
