@@ -151,7 +151,9 @@ fn strangers_and_threads_are_nobody() {
     let mut case = Case::new();
     let thread = Record { tid: 111, pid: 100, last: false, ..record(100, 1, 0) };
     let records = [record(7, 1, 0), record(8, 7, 9), thread, record(9, 0, 0)];
+    assert!(case.read(&[], 20).is_empty());
     assert!(case.read(&records, 30).is_empty());
+    assert!(case.read(&[], 500).is_empty());
     assert!(case.read(&[], 1000).is_empty());
     // An end of somebody whose beginning was not told.
     case.exit(id(55, 1), 0, 1010);
@@ -161,6 +163,7 @@ fn strangers_and_threads_are_nobody() {
 #[test]
 fn one_number_may_have_many_owners() {
     let mut case = Case::new();
+    assert!(case.read(&[], 15).is_empty());
     // A stranger ends, a member gets its number and ends, all between two looks.
     let records = [record(101, 1, 127), record(101, 100, 127), record(101, 1, 3)];
     case.fork(id(101, 20), Some(id(100, 10)));
