@@ -172,7 +172,7 @@ impl Auditor {
         let ours = |it: &Pending| {
             let alive = |life: &Life| life.ended.is_none();
             self.lives.get(&it.record.pid).is_some_and(|lives| lives.iter().any(alive))
-                || self.lives.contains_key(&it.record.parent)
+                || self.is_missed_child(it)
         };
         !self.ends.is_empty() || self.records.values().flatten().any(ours)
     }
