@@ -18,6 +18,8 @@ fuzz_target!(|record: &[u8]| {
     one::<pfhelper::ToParent>(header.kind, payload, header.fd);
     one::<pfhelper::FromServer>(header.kind, payload, header.fd);
     one::<pfhelper::ToServer>(header.kind, payload, header.fd);
+    one::<supervise::control::Request>(header.kind, payload, header.fd);
+    one::<supervise::control::Reply>(header.kind, payload, header.fd);
 });
 
 fn one<M: Message>(kind: u16, payload: &[u8], fd: bool) {
