@@ -21,6 +21,9 @@ pub mod ring;
 pub mod tracepoint;
 
 #[cfg(target_os = "linux")]
+mod look_linux;
+
+#[cfg(target_os = "linux")]
 mod trace_linux;
 
 #[cfg(target_os = "linux")]

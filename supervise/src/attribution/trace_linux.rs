@@ -5,24 +5,24 @@
 //! other one is what the census must be told, which is much more and wakes nobody before it is half
 //! full: a machine that does nothing but start processes costs us a read every few thousand.
 //!
-//! It needs root, and to be in the first pid namespace, by whose numbers tracefs goes.
+//! It needs root, and to be in the first pid namespace, by whose numbers tracefs goes. A CPU that is
+//! brought up after it was opened is not watched.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use super::census::{Census, Found};
+use super::census::Census;
+use super::look_linux::{better_path, look, same_program, snapshot};
 use super::ring::Layout;
 use super::tracefs_linux::{Instance, Tracefs, read_page};
 use super::tracepoint::{self, Formats, Generated, Record, Runner, Unfit};
 use super::{Confidence, Reason, Seen, Target, Witness};
 use crate::sender_source::identify;
 use crate::track::connector::{Note, What};
-use crate::{Error, Exe, Moment, Sender, procfs};
+use crate::{Error, Moment, Sender, procfs};
 
 /// How large the buffers are that the kernel keeps for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -405,53 +405,6 @@ impl Reading<'_> {
             }
         }
     }
-}
-
-/// All processes, each with the moment before it was looked at.
-fn snapshot() -> Vec<(Moment, Found)> {
-    let look = |pid| Some((Moment::now(), look(pid)?));
-    procfs::numbers("").into_iter().filter_map(look).collect()
-}
-
-fn look(pid: i32) -> Option<Found> {
-    let exe = procfs::executable(pid).ok();
-    let stat = procfs::stat(pid)?;
-    Some(Found {
-        pid,
-        parent: stat.parent,
-        start: stat.start,
-        exe,
-        name: stat.name,
-        users: procfs::users(pid),
-        threads: procfs::numbers(&format!("{pid}/task")),
-    })
-}
-
-/// A whole path in place of one that means something only to who called execve, if the process
-/// still lives and executes a file of that name.
-fn better_path(pid: i32, at: Moment, path: &Path) -> Option<std::path::PathBuf> {
-    let by_descriptor = path.starts_with("/dev/fd");
-    if path.is_absolute() && !by_descriptor {
-        return None;
-    }
-    let now = procfs::executable(pid).ok()?;
-    let fits = by_descriptor || now.file_name() == path.file_name();
-    (fits && procfs::stat(pid)?.start <= at).then_some(now)
-}
-
-/// Whether a process that we can still look at executes what the trace has seen it execute.
-fn same_program(traced: Option<&Path>, now: &Sender) -> bool {
-    let (Some(traced), Exe::Path(path)) = (traced, &now.exe) else { return false };
-    let file = |path: String| fs::metadata(path).ok().map(|about| (about.dev(), about.ino()));
-    let same_file = || {
-        // Its root may not be ours.
-        let traced = file(format!("/proc/{}/root{}", now.pid, traced.display()));
-        traced.is_some() && traced == file(format!("/proc/{}/exe", now.pid))
-    };
-    // The interpreter of a script is given its path as a word.
-    let script = || now.command.iter().flatten().any(|word| word == traced.as_os_str());
-    let deleted = || path.as_os_str() == format!("{} (deleted)", traced.display()).as_str();
-    traced == path || script() || same_file() || deleted()
 }
 
 /// The CPUs that there are now.
