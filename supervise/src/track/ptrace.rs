@@ -129,6 +129,8 @@ pub(crate) struct Tracees {
     /// The first one, as long as there has been only one.
     root: Option<ProcId>,
     roots: usize,
+    /// When the last one ended, if that has not been told yet.
+    emptied: Option<Moment>,
     /// What has happened, in order.
     pub events: Vec<Event>,
     /// What is to be done now, in order.
@@ -325,8 +327,8 @@ impl Tracees {
         self.maybe_empty(at);
     }
 
-    /// Nobody is there any more. Whoever was, has been waited for by somebody else: one that was
-    /// held, and was not let go after all.
+    /// There are no children, and nobody is traced. Whoever was still here has been waited for by
+    /// somebody else: one that was held, and was not let go after all.
     pub(crate) fn vanish(&mut self, at: Moment) {
         self.unnamed.retain(|one| matches!(one.state, State::Dead(..)));
         self.threads.clear();
@@ -334,17 +336,23 @@ impl Tracees {
             self.events.push(Event::Exit { id: process.id, exit: None, at });
             self.maybe_empty(at);
         }
+        if self.unnamed.is_empty() {
+            self.tell_empty();
+        }
     }
 
     /// When [`Tracees::give_up`] is to be called, if nothing comes before.
     pub(crate) fn deadline(&self) -> Option<Moment> {
-        Some(self.unnamed.front()?.since.after(PATIENCE))
+        let first = self.unnamed.front().map(|one| one.since);
+        Some(first.or(self.emptied)?.after(PATIENCE))
     }
 
-    /// Lets go whom nobody has named in time: its maker was killed before it could.
+    /// Lets go whom nobody has named in time: its maker was killed before it could. And tells that
+    /// nobody is left: as long as we have children that are not traced, only the time that has
+    /// passed says that there is none of whom, for the same reason, nothing has been heard at all.
     pub(crate) fn give_up(&mut self, now: Moment) {
         while self.deadline().is_some_and(|deadline| deadline <= now) {
-            let Some(one) = self.unnamed.pop_front() else { return };
+            let Some(one) = self.unnamed.pop_front() else { return self.tell_empty() };
             match one.origin {
                 Some(origin) if origin.process != one.tid => {
                     // A thread: of that process, whoever in it has made it.
@@ -372,6 +380,7 @@ impl Tracees {
         at: Moment,
     ) -> ProcId {
         let id = ProcId { pid, start: at };
+        self.emptied = None;
         self.threads.insert(pid, pid);
         self.processes.insert(pid, Process { id, exe, others: Vec::new(), stopped: false });
         self.events.push(Event::Fork { id, parent, found, at });
@@ -398,11 +407,13 @@ impl Tracees {
     }
 
     fn maybe_empty(&mut self, at: Moment) {
-        let last = self.events.last();
-        if self.processes.is_empty()
-            && self.unnamed.is_empty()
-            && !matches!(last, Some(Event::Empty { .. }))
-        {
+        if self.processes.is_empty() && self.unnamed.is_empty() {
+            self.emptied = Some(at);
+        }
+    }
+
+    fn tell_empty(&mut self) {
+        if let Some(at) = self.emptied.take() {
             self.events.push(Event::Empty { at });
         }
     }
