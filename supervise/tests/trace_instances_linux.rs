@@ -104,11 +104,11 @@ fn what_a_killed_owner_leaves_is_removed() {
     owner.child.wait().expect("wait");
     assert_eq!(instances(dead).len(), 2, "the kernel removes them itself: all this is not needed");
     // A directory that only looks like ours is somebody else's.
-    let foreign = "/sys/kernel/tracing/instances/supervise-test";
-    fs::create_dir(foreign).expect("an instance");
+    let foreign = format!("/sys/kernel/tracing/instances/supervise-test-{}", std::process::id());
+    fs::create_dir(&foreign).expect("an instance");
     let trace = traced();
-    let kept = fs::exists(foreign).expect("a look");
-    fs::remove_dir(foreign).expect("remove");
+    let kept = fs::exists(&foreign).expect("a look");
+    fs::remove_dir(&foreign).expect("remove");
     assert!(kept);
     assert_eq!(instances(dead), [""; 0]);
     assert_eq!(instances(alive).len(), 2, "it is alive");
