@@ -107,6 +107,8 @@ pub enum Heard {
     },
     /// The answer to a request, our own or another listener's.
     Ack {
+        /// When.
+        at: Moment,
         /// The request's `ack`, plus one.
         ack: u32,
         /// 0, or an errno.
@@ -151,7 +153,7 @@ fn message_of(message: &[u8]) -> Option<Heard> {
     let number = |place: usize| Some(u32_at(data, place * 4)?.cast_signed());
     let what = match what {
         EVENT_NONE => {
-            return Some(Heard::Ack { ack, error: u32_at(data, 0)?, cpu, seq });
+            return Some(Heard::Ack { at, ack, error: u32_at(data, 0)?, cpu, seq });
         }
         EVENT_FORK => What::Fork { parent: number(1)?, tid: number(2)?, pid: number(3)? },
         EVENT_EXEC => What::Exec { pid: number(1)? },
@@ -332,7 +334,7 @@ pub(super) mod tests {
         let mut ack = message(EVENT_NONE, u32::MAX, 3, 0, [1, 0, 0, 0, 0, 0]);
         ack[28] = 42;
         let heard: Vec<_> = decode(&ack).collect();
-        assert_eq!(heard, [Heard::Ack { ack: 42, error: 1, cpu: u32::MAX, seq: 3 }]);
+        assert_eq!(heard, [Heard::Ack { at: Moment(0), ack: 42, error: 1, cpu: u32::MAX, seq: 3 }]);
     }
 
     #[test]

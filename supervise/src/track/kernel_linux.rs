@@ -3,13 +3,13 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::connector::{Heard, Ledger, Note, decode};
+use super::connector::{Heard, Ledger, Note, What, decode};
 use super::connector_linux::{Batch, Connector, Part};
 use super::tree::Tree;
 use super::{Caps, Event, Limits, Loss, ProcId, snapshot_linux};
 use crate::{Error, Moment, procfs};
 
-/// How often a process is looked up again because something was lost meanwhile.
+/// How often it is looked again because something was lost or could not be seen meanwhile.
 const MOST_LOOKS: usize = 5;
 
 /// A tracker by the process connector.
@@ -121,13 +121,14 @@ impl Kernel {
             match part {
                 Part::Datagram(bytes) => {
                     for heard in decode(bytes) {
-                        let (cpu, seq) = match heard {
-                            Heard::Event { cpu, seq, .. } | Heard::Ack { cpu, seq, .. } => {
-                                (cpu, seq)
+                        let (cpu, seq, note) = match heard {
+                            Heard::Event { cpu, seq, note } => (cpu, seq, note),
+                            // It counts as an event, as its loss would.
+                            Heard::Ack { at, cpu, seq, .. } => {
+                                (cpu, seq, Note { at, what: What::Other })
                             }
                         };
                         self.ledger.hear(cpu, seq);
-                        let Heard::Event { note, .. } = heard else { continue };
                         if let Some(lost) = self.ledger.untold() {
                             whole = false;
                             self.tree.lose(lost, note.at, &mut self.events);
@@ -152,13 +153,18 @@ impl Kernel {
     /// to be done again, because something was lost in between.
     fn look(&mut self, root: Option<i32>, each: &mut dyn FnMut(&Note)) -> Result<bool, Error> {
         self.tree.hold();
-        let seen = snapshot_linux::look();
-        // All that happened before and while it was looked has been told by now.
-        let whole = self.hear(each)?;
-        if whole {
-            self.tree.settle(&seen, root, &mut self.events);
+        for look in 1.. {
+            let seen = snapshot_linux::look();
+            // All that happened before and while it was looked has been told by now.
+            if !self.hear(each)? {
+                return Ok(false);
+            }
+            if look == MOST_LOOKS || self.tree.is_covered(&seen) {
+                self.tree.settle(&seen, root, &mut self.events);
+                break;
+            }
         }
-        Ok(whole)
+        Ok(true)
     }
 }
 

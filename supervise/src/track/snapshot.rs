@@ -20,7 +20,7 @@ pub struct Snapshot {
 pub struct Row {
     /// Its number.
     pub pid: i32,
-    /// Its parent of today.
+    /// Its parent of today, which should be among the rows too, and is not younger.
     pub parent: i32,
     /// When it began, in steps of 10 ms.
     pub start: Moment,

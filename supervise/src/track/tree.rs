@@ -7,6 +7,8 @@
 //!   its first thread may be gone long before, or be replaced by an execve in another one.
 //! - An EXIT is written after the parent could have reaped the process, so another process may
 //!   have its number by then. Such a one is owed its EXIT, which is told before its successor's.
+//!   Of strangers no account is kept: that all numbers are used once while one of them is between
+//!   two steps of its end, and then its number becomes a member's, is taken not to happen.
 //! - After a loss a number proves nothing. Everything is held back until it has been looked up
 //!   who is there; `settle` then takes it from that.
 
@@ -123,7 +125,7 @@ impl Tree {
         match what {
             What::Fork { parent, tid, pid } if tid == pid => self.forked(parent, pid, at, out),
             What::Fork { tid, pid, .. } => {
-                self.given_away(tid);
+                self.given_away(tid, at);
                 if let Some(node) = self.nodes.get_mut(&pid)
                     && node.thread_began(tid, at)
                 {
@@ -133,6 +135,9 @@ impl Tree {
             What::Exit { tid, pid, status } => self.exited(tid, pid, status, at, out),
             What::Exec { pid } => {
                 let Some(node) = self.nodes.get_mut(&pid) else { return };
+                if at < node.id.start {
+                    return;
+                }
                 for tid in node.executed(at) {
                     self.forget_thread(tid, pid);
                 }
@@ -140,12 +145,18 @@ impl Tree {
                 out.push(Event::Exec { id: node.id, path: None, at });
             }
             What::Session { pid } => {
-                if let Some(node) = self.nodes.get(&pid) {
+                if let Some(node) = self.at(pid, at) {
                     out.push(Event::Session { id: node.id, at });
                 }
             }
             What::User { .. } | What::Other => {}
         }
+    }
+
+    /// The member that had this number then. One that was found may be younger than what was noted
+    /// of its number before.
+    fn at(&self, pid: i32, at: Moment) -> Option<&Node> {
+        self.nodes.get(&pid).filter(|node| node.id.start <= at)
     }
 
     fn forked(&mut self, parent: i32, pid: i32, at: Moment, out: &mut Vec<Event>) {
@@ -158,8 +169,8 @@ impl Tree {
         if self.nodes.get(&pid).is_some_and(|node| at <= node.since) {
             return;
         }
-        self.given_away(pid);
-        let Some(parent) = self.nodes.get(&parent).map(|node| node.id) else { return };
+        self.given_away(pid, at);
+        let Some(parent) = self.at(parent, at).map(|node| node.id) else { return };
         let id = ProcId { pid, start: at };
         self.insert(Node::new(id, at));
         out.push(Event::Fork { id, parent: Parent::Exact(parent), found: false, at });
@@ -167,11 +178,13 @@ impl Tree {
 
     /// The number belongs to a new thread or process. If it was a member's, that one has ended,
     /// and the note of it is yet to come.
-    fn given_away(&mut self, number: i32) {
+    fn given_away(&mut self, number: i32, at: Moment) {
         if !self.threads.is_empty() {
             self.threads.remove(&number);
         }
-        if let Some(node) = self.remove(number) {
+        if self.nodes.get(&number).is_some_and(|node| node.since < at)
+            && let Some(node) = self.remove(number)
+        {
             self.late.entry(number).or_default().push_back(node);
         }
     }

@@ -1,6 +1,6 @@
 //! One member: its threads, and what their ends say of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::c_int;
 use std::time::Duration;
 
@@ -27,8 +27,12 @@ pub(super) struct Node {
     /// Its other threads. A number is counted twice if it has been used again before the end of
     /// the thread that had it was noted.
     others: HashMap<i32, u32>,
+    /// Those of them that have been seen, and whose beginning is yet to be noted.
+    foretold: HashSet<i32>,
     /// When the threads were looked up: what happened to them before is no news.
     looked: Option<Moment>,
+    /// Whether it was seen to have ended, so that no thread begins any more.
+    is_over: bool,
     /// The same of the first thread, whose end is looked for even if it came before.
     looked_first: Option<Moment>,
     /// When it last executed a program, which ends all threads but one.
@@ -44,20 +48,51 @@ impl Node {
             since,
             first: true,
             others: HashMap::new(),
+            foretold: HashSet::new(),
             looked: None,
+            is_over: false,
             looked_first: None,
             execed: Moment::default(),
             verdict: Verdict::default(),
         }
     }
 
-    /// Its threads have been looked up at this moment, or a little later.
-    pub(super) fn look(&mut self, at: Moment, first: First, others: impl Iterator<Item = i32>) {
+    /// Its threads have been looked up at this moment, or a little later; with each whether its
+    /// beginning is among the notes to come.
+    pub(super) fn look(
+        &mut self,
+        at: Moment,
+        first: First,
+        others: impl Iterator<Item = (i32, bool)>,
+    ) {
         self.first = first != First::Gone;
-        self.others = others.map(|tid| (tid, 1)).collect();
+        self.others.clear();
+        self.foretold.clear();
+        for (tid, foretold) in others {
+            self.others.insert(tid, 1);
+            if foretold {
+                self.foretold.insert(tid);
+            }
+        }
         self.looked = Some(at);
         self.looked_first = (first == First::Alive).then_some(at);
         self.since = self.since.max(at);
+    }
+
+    /// It has ended as a whole; the ends of these threads are among the notes to come, and that of
+    /// the first if `first`. With the last of them it is over.
+    pub(super) fn look_ended(&mut self, at: Moment, first: bool, tids: impl Iterator<Item = i32>) {
+        self.first = first;
+        self.others = tids.map(|tid| (tid, 1)).collect();
+        self.foretold.clear();
+        self.is_over = true;
+        self.looked_first = None;
+        self.since = self.since.max(at);
+    }
+
+    /// It will execute a program at this moment, or has: ends of threads before it mean nothing.
+    pub(super) fn execs_at(&mut self, at: Moment) {
+        self.execed = self.execed.max(at);
     }
 
     /// The numbers of its threads but the first.
@@ -72,21 +107,24 @@ impl Node {
 
     /// A thread began; false if that was known.
     pub(super) fn thread_began(&mut self, tid: i32, at: Moment) -> bool {
-        if self.looked.is_some_and(|looked| at < looked) {
+        if self.is_over || self.looked.is_some_and(|looked| at < looked) {
             return false;
         }
-        *self.others.entry(tid).or_default() += 1;
+        if !self.foretold.remove(&tid) {
+            *self.others.entry(tid).or_default() += 1;
+        }
         true
     }
 
     /// It executes another program; returns the numbers that its threads had.
     pub(super) fn executed(&mut self, at: Moment) -> Vec<i32> {
-        if self.looked.is_some_and(|looked| at < looked) {
+        if self.is_over || self.looked.is_some_and(|looked| at < looked) {
             return Vec::new();
         }
         self.first = true;
-        self.execed = at;
+        self.execs_at(at);
         self.verdict = Verdict::default();
+        self.foretold.clear();
         self.others.drain().map(|(tid, _)| tid).collect()
     }
 
@@ -94,7 +132,7 @@ impl Node {
     pub(super) fn thread_ended(&mut self, tid: i32, status: c_int, at: Moment) -> Option<c_int> {
         // The execve of a thread ends all others, and gives it the first one's number. Their ends
         // may be noted after the execve; then the moment tells which program they were of.
-        if at < self.execed {
+        if at < self.execed || at < self.id.start {
             return None;
         }
         if tid == self.id.pid {
@@ -103,7 +141,7 @@ impl Node {
             }
             self.first = false;
         } else {
-            if self.looked.is_some_and(|looked| at < looked) {
+            if !self.is_over && self.looked.is_some_and(|looked| at < looked) {
                 return None;
             }
             let count = self.others.get_mut(&tid)?;

@@ -35,13 +35,58 @@ struct Held {
     begun: Moment,
     /// Of the processes that were seen, the FORK: when, and whose child each is.
     births: HashMap<i32, (Moment, i32)>,
-    /// The last EXIT of a first thread.
-    ends: HashMap<i32, Moment>,
     /// The threads that were made while it was looked.
     threads: HashMap<i32, HashSet<i32>>,
+    /// The ends of other threads than the first.
+    ends: HashMap<i32, Vec<(Moment, i32)>>,
+    /// What became of the processes that had each number.
+    lives: HashMap<i32, Vec<(Moment, Step)>>,
+}
+
+/// A step in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Began,
+    Executed,
+    /// Its first thread ended.
+    Ended,
 }
 
 impl Tree {
+    /// Whether everybody can be known who may be a descendant of a member. Not so if somebody was
+    /// made while it was looked, too late to be seen, by one who ended too early to be seen: then
+    /// it must be looked again.
+    pub(crate) fn is_covered(&self, seen: &Snapshot) -> bool {
+        let mut rows: HashMap<i32, &Row> = seen.rows.iter().map(|row| (row.pid, row)).collect();
+        // Those of whom it is known whose descendants they are, and since when they are there.
+        let traced = |row: &&Row| {
+            let older = |parent: &&Row| parent.start <= row.start;
+            row.parent <= 0 || rows.get(&row.parent).copied().as_ref().is_some_and(older)
+        };
+        let traced = seen.rows.iter().filter(traced);
+        let mut known: HashMap<i32, Moment> = traced.map(|row| (row.pid, row.start)).collect();
+        if !self.lost {
+            known.extend(self.nodes.values().map(|node| (node.id.pid, node.id.start)));
+        }
+        let mut strays = HashSet::new();
+        for note in self.held.iter().flatten() {
+            let at = note.at;
+            match note.what {
+                What::Fork { parent, tid, pid } if tid == pid => {
+                    let is_known = known.get(&parent).is_some_and(|start| *start <= at);
+                    if rows.remove(&pid).is_some_and(|row| row.is_born(at)) || is_known {
+                        known.insert(pid, at);
+                    } else if at >= seen.begun {
+                        strays.insert(pid);
+                    }
+                }
+                What::Exit { tid, pid, .. } if tid == pid => _ = strays.remove(&pid),
+                _ => {}
+            }
+        }
+        strays.is_empty()
+    }
+
     /// Puts right what can be. With `root` that process is a member from now on, if it is there.
     pub(crate) fn settle(&mut self, seen: &Snapshot, root: Option<i32>, out: &mut Vec<Event>) {
         let rows: HashMap<i32, &Row> = seen.rows.iter().map(|row| (row.pid, row)).collect();
@@ -62,6 +107,9 @@ impl Tree {
         for &note in &held.notes {
             self.take(note, out);
         }
+        // Old notes have spoken of numbers that are others' threads by now.
+        let others = |node: &Node| node.others().map(|tid| (tid, node.id.pid)).collect::<Vec<_>>();
+        self.threads = self.nodes.values().flat_map(others).collect();
         if lost {
             vanished += self.bury(seen.begun, out);
             self.lost = false;
@@ -109,14 +157,13 @@ impl Tree {
             let told = held.tells(&self.nodes);
             let mut news = 0;
             for row in &order {
-                if self.nodes.contains_key(&row.pid) || told.contains_key(&row.pid) {
-                    continue;
-                }
                 let birth = held.births.get(&row.pid);
-                if row.pid == self.us.pid
+                if self.nodes.contains_key(&row.pid)
+                    || row.pid == self.us.pid
+                    || birth.is_some_and(|birth| told.get(&row.pid) == Some(birth))
                     || birth.is_some_and(|&(_, parent)| parent == self.us.pid)
                     || patient && birth.is_some_and(|(_, parent)| rows.contains_key(parent))
-                    || row.ended && row.others.is_empty() && !held.ends(row)
+                    || row.ended && row.others.is_empty() && !held.ends(held.id(row))
                 {
                     continue;
                 }
@@ -143,32 +190,40 @@ impl Tree {
         &self,
         row: &Row,
         rows: &HashMap<i32, &Row>,
-        told: &HashMap<i32, i32>,
+        told: &HashMap<i32, (Moment, i32)>,
         adopter: Option<i32>,
     ) -> Option<Parent> {
-        let mut pid = row.pid;
+        let (mut pid, mut start) = (row.pid, row.start);
         // Bounded, because /proc was not read in one moment and could show a circle.
         for _ in 0..rows.len() {
-            let parent = match told.get(&pid) {
-                // The notes will tell of it: its parent is theirs.
-                Some(&parent) => parent,
+            // The notes will tell of it, or /proc has.
+            let is_told = told.get(&pid).filter(|(at, _)| *at <= start.after(COARSE));
+            let parent = match is_told {
+                Some(&(_, parent)) => parent,
                 None => rows.get(&pid)?.parent,
             };
-            if let Some(node) = self.nodes.get(&parent) {
-                return Some(Parent::Ancestor(node.id));
-            }
-            if Some(parent) == adopter && !self.own.contains_key(&pid) && !told.contains_key(&pid) {
+            let node = self.nodes.get(&parent).map(|node| node.id);
+            if Some(parent) == adopter && is_told.is_none() && !self.own.contains_key(&pid) {
                 return Some(Parent::Unknown);
             }
-            pid = parent;
+            let its = node.map(|id| id.start);
+            let its = its.or_else(|| told.get(&parent).map(|&(at, _)| at));
+            let its = its.or_else(|| rows.get(&parent).map(|row| row.start))?;
+            // One that is younger has the number of a parent that ended meanwhile.
+            if its > start.after(COARSE) {
+                return None;
+            }
+            if let Some(id) = node {
+                return Some(Parent::Ancestor(id));
+            }
+            (pid, start) = (parent, its);
         }
         None
     }
 
     fn find(&mut self, row: &Row, parent: Parent, held: &Held, out: &mut Vec<Event>) {
-        let start = held.births.get(&row.pid).map_or(row.start, |&(at, _)| at);
-        let id = ProcId { pid: row.pid, start };
-        let mut node = Node::new(id, start);
+        let id = held.id(row);
+        let mut node = Node::new(id, id.start);
         held.look(&mut node, row);
         self.insert(node);
         out.push(Event::Fork { id, parent, found: true, at: held.begun });
@@ -186,60 +241,98 @@ impl Tree {
     }
 }
 
+impl Row {
+    /// Whether a FORK of its number, noted at this moment, can be its own.
+    fn is_born(&self, at: Moment) -> bool {
+        self.start <= at.after(COARSE) && at - self.start < LAG
+    }
+}
+
 impl Held {
     fn new(notes: Vec<Note>, begun: Moment, rows: &HashMap<i32, &Row>) -> Held {
         let mut births = HashMap::new();
-        let mut ends = HashMap::new();
         let mut threads: HashMap<i32, HashSet<i32>> = HashMap::new();
+        let mut ends: HashMap<i32, Vec<(Moment, i32)>> = HashMap::new();
+        let mut lives: HashMap<i32, Vec<(Moment, Step)>> = HashMap::new();
+        let mut step = |pid, at, step| lives.entry(pid).or_default().push((at, step));
         for note in &notes {
             let at = note.at;
             match note.what {
                 What::Fork { parent, tid, pid } if tid == pid => {
-                    let its = |row: &&Row| row.start <= at.after(COARSE) && at - row.start < LAG;
-                    if rows.get(&pid).is_some_and(its) {
+                    step(pid, at, Step::Began);
+                    if rows.get(&pid).is_some_and(|row| row.is_born(at)) {
                         births.entry(pid).or_insert((at, parent));
                     }
                 }
                 What::Fork { tid, pid, .. } if at >= begun => {
                     threads.entry(pid).or_default().insert(tid);
                 }
-                What::Exit { tid, pid, .. } if tid == pid => {
-                    ends.insert(pid, at);
+                What::Exit { tid, pid, .. } if tid == pid => step(pid, at, Step::Ended),
+                What::Exit { tid, pid, .. } => {
+                    ends.entry(pid).or_default().push((at, tid));
                 }
+                What::Exec { pid } => step(pid, at, Step::Executed),
                 _ => {}
             }
         }
-        Held { notes, begun, births, ends, threads }
+        Held { notes, begun, births, threads, ends, lives }
     }
 
-    /// Sets a member's threads to what was looked up, without those the notes will tell of.
+    /// Sets a member's threads to what was looked up.
     fn look(&self, node: &mut Node, row: &Row) {
+        let id = node.id;
         let first = match row.ended {
             false => First::Alive,
-            true if self.ends(row) => First::Noted,
+            true if self.ends(id) => First::Noted,
             true => First::Gone,
         };
-        let told = self.threads.get(&row.pid);
-        let others = row.others.iter().copied();
-        let others = others.filter(|tid| told.is_none_or(|told| !told.contains(tid)));
-        node.look(self.begun, first, others);
+        // Whatever ended before its last execve was not the process, be that one seen or not.
+        let executed = self.life(id).filter(|&(_, step)| step == Step::Executed).last();
+        let executed = executed.map_or(id.start, |(at, _)| at);
+        node.execs_at(executed);
+        let at = self.begun.max(id.start);
+        if row.ended && row.others.is_empty() {
+            let steps = self.lives.get(&row.pid).into_iter().flatten();
+            let next = steps.filter(|&&(at, step)| step == Step::Began && at > id.start);
+            let next = next.map(|&(at, _)| at).min();
+            let ends = self.ends.get(&row.pid).into_iter().flatten();
+            let its = ends.filter(|&&(at, _)| at >= executed && next.is_none_or(|next| at < next));
+            node.look_ended(at, first == First::Noted, its.map(|&(_, tid)| tid));
+        } else {
+            let told = self.threads.get(&row.pid);
+            let is_told = |tid: &i32| told.is_some_and(|told| told.contains(tid));
+            node.look(at, first, row.others.iter().map(|tid| (*tid, is_told(tid))));
+        }
+    }
+
+    /// What has been noted of a process, and not of another one that had its number.
+    fn life(&self, id: ProcId) -> impl Iterator<Item = (Moment, Step)> {
+        let all = self.lives.get(&id.pid).into_iter().flatten().copied();
+        all.skip_while(move |&(at, _)| at <= id.start).take_while(|&(_, step)| step != Step::Began)
+    }
+
+    /// Since when a process is there that was seen, as exactly as can be said.
+    fn id(&self, row: &Row) -> ProcId {
+        let start = self.births.get(&row.pid).map_or(row.start, |&(at, _)| at);
+        ProcId { pid: row.pid, start }
     }
 
     /// Whether the end of its first thread has been noted.
-    fn ends(&self, row: &Row) -> bool {
-        self.ends.get(&row.pid).is_some_and(|at| at.after(COARSE) >= row.start)
+    fn ends(&self, id: ProcId) -> bool {
+        self.life(id).any(|(_, step)| step == Step::Ended)
     }
 
-    /// Who will be a member through the notes alone, and whose child each is.
-    fn tells(&self, nodes: &HashMap<i32, Node>) -> HashMap<i32, i32> {
+    /// Who will be a member through the notes alone: since when, and whose child each is.
+    fn tells(&self, nodes: &HashMap<i32, Node>) -> HashMap<i32, (Moment, i32)> {
         let mut told = HashMap::new();
         for note in &self.notes {
             if let What::Fork { parent, tid, pid } = note.what
                 && tid == pid
             {
                 let known = nodes.get(&pid).is_some_and(|node| note.at <= node.since);
-                if !known && (nodes.contains_key(&parent) || told.contains_key(&parent)) {
-                    told.insert(pid, parent);
+                let member = nodes.get(&parent).is_some_and(|node| node.id.start <= note.at);
+                if !known && (member || told.contains_key(&parent)) {
+                    told.insert(pid, (note.at, parent));
                 } else {
                     told.remove(&pid);
                 }
