@@ -112,11 +112,16 @@ impl fmt::Display for Sender {
     }
 }
 
+/// What a process chose itself, as a log can take it: no line of it must look like one of ours.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 impl fmt::Display for Exe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Exe::Path(path) => write!(f, "{}", path.display()),
-            Exe::Ending(name) => write!(f, "{name}, ending"),
+            Exe::Path(path) => f.write_str(&printable(&path.to_string_lossy())),
+            Exe::Ending(name) => write!(f, "{}, ending", printable(name)),
             Exe::Gone => f.write_str("gone"),
             Exe::Hidden => f.write_str("hidden from us"),
         }
@@ -143,5 +148,8 @@ mod tests {
             Sender { uid: Some(0), exe: Exe::Path("/bin/kill".into()), ..command(&["kill", "7"]) };
         assert_eq!(sender.to_string(), "pid 42 (uid 0, /bin/kill: kill 7)");
         assert_eq!(Sender::of(42).to_string(), "pid 42 (gone)");
+        let liar =
+            Sender { exe: Exe::Path("/tmp/a\nsupervise: all is well".into()), ..Sender::of(42) };
+        assert_eq!(liar.to_string(), "pid 42 (/tmp/a?supervise: all is well)");
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::log::{Entry, Explanation, Verdict};
 use super::{Confidence, Reason, Seen, Witness};
+use crate::sender::printable;
 use crate::{Exe, Exit, Moment, Sender, signal_name};
 
 /// An explained end, and of what.
@@ -53,7 +54,9 @@ impl Report<'_> {
         let Explanation { id, exit, at, .. } = self.end;
         let whose =
             if self.main { self.unit.to_owned() } else { format!("{}: a descendant", self.unit) };
-        let exe = self.exe.map_or(String::new(), |exe| format!(", {}", exe.display()));
+        let exe = self
+            .exe
+            .map_or(String::new(), |exe| format!(", {}", printable(&exe.to_string_lossy())));
         let end = exit.map_or("ended, nobody knows how".to_owned(), |exit| exit.to_string());
         format!("{whose} (pid {}{exe}) {end} after {}", id.pid, lasted(*at - id.start))
     }
@@ -192,11 +195,11 @@ fn ancestry(seen: &Seen) -> Option<String> {
     let mut line = String::new();
     for (pid, name) in &sender.parents {
         line.push_str(if line.is_empty() { "started by " } else { ", that by " });
-        line.push_str(&format!("{name} ({pid})"));
+        line.push_str(&format!("{} ({pid})", printable(name)));
     }
     if let Some(cgroup) = sender.cgroup.as_ref().filter(|group| group.as_os_str() != "/") {
         line.push_str(if line.is_empty() { "in " } else { "; in " });
-        line.push_str(&format!("cgroup {}", cgroup.display()));
+        line.push_str(&format!("cgroup {}", printable(&cgroup.to_string_lossy())));
     }
     (!line.is_empty()).then(|| format!("pid {}: {line}", sender.pid))
 }
