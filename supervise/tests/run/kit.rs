@@ -65,9 +65,10 @@ pub fn end(mut child: Child) -> Ended {
             break status;
         }
         if Instant::now() > until {
+            // What it has said is not waited for: others may hold the pipe.
             let _ = child.kill();
-            let said = err.map(|thread| thread.join().expect("read"));
-            panic!("still there after {PATIENCE:?}: {said:?}");
+            let _ = child.wait();
+            panic!("still there after {PATIENCE:?}");
         }
         std::thread::yield_now();
     };

@@ -11,8 +11,8 @@ use supervise::{Exit, Moment};
 use super::Run;
 use super::report::End;
 
-/// How long the explanation of an end waits for a witness that is late.
-const LATE: Duration = Duration::from_millis(300);
+/// How long the explanation of an end waits for a witness that is late: on a busy machine audit is.
+const LATE: Duration = Duration::from_secs(2);
 
 impl Run<'_> {
     /// Takes what witnesses have to say of us, of the command and of `others`.
