@@ -132,12 +132,14 @@ fn of_one_name_there_is_one() {
     assert!(path.exists());
     assert_eq!(run(&["status", &name]).code(), Some(3), "nobody listens");
     assert_eq!(stop(&name).code(), Some(3));
+    // SAFETY: numbers; nobody else can have started a process of this number so soon.
+    unsafe { libc::kill(orphan.cast_signed(), libc::SIGKILL) };
+    until("the orphan is gone", || (!alive(orphan)).then_some(()));
+    // It also removes the cgroup that the first one could not.
     let child = start(&name, &["--", "sleep", "1000"]);
     assert_eq!(status(&name)["supervisor"], child.id());
     assert_eq!(stop(&name).code(), Some(0));
     end(child);
-    // SAFETY: numbers; nobody else can have started a process of this number so soon.
-    unsafe { libc::kill(orphan.cast_signed(), libc::SIGKILL) };
 }
 
 #[test]
