@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
-use supervise::attribution::audit::wire::{self, Owner};
+use supervise::attribution::audit::wire::{self, Before, Owner, Status};
 use supervise::attribution::{Audit, Confidence, Seen, Target, Via, Witness};
 use supervise::{Exe, Moment};
 
@@ -143,10 +143,12 @@ fn play(role: &str) -> ExitCode {
             }
         }
         "watch" => {
-            let _audit = Audit::open().expect("audit");
+            let mut audit = Audit::open().expect("audit");
             println!("0");
             loop {
-                std::thread::park();
+                let _ =
+                    poll(&mut [PollFd::new(audit.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+                audit.read(&mut Vec::new()).expect("read");
             }
         }
         other => panic!("unknown role {other}"),
@@ -282,9 +284,14 @@ fn change(kind: u16, body: &[u8]) {
     assert!(answers.last().is_some_and(|(_, code)| code.starts_with(&[0; 4])), "{answers:?}");
 }
 
-fn enabled() -> u32 {
+fn status() -> Status {
     let answers = ask(wire::GET, wire::GET);
-    wire::status(&answers.last().expect("a status").1).expect("a status").enabled
+    wire::status(&answers.last().expect("a status").1).expect("a status")
+}
+
+/// What of audit we change, as it is now.
+fn now() -> Before {
+    Before { on: status().enabled != 0, backlog: status().backlog }
 }
 
 /// The rules of ours, by whom they were made.
@@ -433,9 +440,10 @@ fn another_namespace() {
 
 /// One that is told everything, as auditd is; the multicast is not its.
 fn beside_a_daemon() {
-    let answers = ask(wire::GET, wire::GET);
-    let status = wire::status(&answers.last().expect("a status").1).expect("a status");
-    if status.daemon != 0 || !alone() {
+    let status = status();
+    // The kernel only learns of a daemon's death when it next has something to say to it.
+    let there = status.daemon != 0 && Path::new(&format!("/proc/{}", status.daemon)).exists();
+    if there || !alone() {
         return println!("there is one already: {status:?}");
     }
     let mut audit = Audit::open().expect("audit");
@@ -444,12 +452,13 @@ fn beside_a_daemon() {
     let sender = send("kill", &[victim.pid()]);
     one(&mut audit, victim.pid(), sender);
     drop(audit);
-    assert_eq!((enabled(), rules_of(std::process::id())), (1, 0), "it is the daemon's now");
+    assert_eq!((now().on, rules_of(std::process::id())), (true, 0), "it is the daemon's now");
+    assert_eq!(now().backlog, status.backlog);
     drop(daemon);
     // As it was before, for who comes next.
     if status.enabled == 0 {
         change(wire::SET, &wire::switch(false));
-        assert_eq!(enabled(), 0);
+        assert!(!now().on);
     }
 }
 
@@ -482,21 +491,22 @@ fn alone() -> bool {
 }
 
 fn put_back() {
-    let (before, was_alone) = (enabled(), alone());
+    let (before, was_alone) = (now(), alone());
     let audit = Audit::open().expect("audit");
-    assert_eq!((enabled(), rules_of(std::process::id())), (1, 3 * wire::machines().len()));
+    assert_eq!((status().enabled, rules_of(std::process::id())), (1, 3 * wire::machines().len()));
+    assert!(before.backlog == 0 || status().backlog >= 8191);
     let again = Audit::open().expect_err("one is there").to_string();
     assert!(again.contains("has rules there already"), "{again}");
     assert_eq!(rules_of(std::process::id()), 3 * wire::machines().len());
     drop(audit);
     assert_eq!(rules_of(std::process::id()), 0);
     if was_alone && alone() {
-        assert_eq!(enabled(), before);
+        assert_eq!(now(), before);
     }
 }
 
 fn put_back_after_panic() {
-    let (before, was_alone) = (enabled(), alone());
+    let (before, was_alone) = (now(), alone());
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let panicked = std::panic::catch_unwind(|| {
@@ -507,18 +517,18 @@ fn put_back_after_panic() {
     assert!(panicked.is_err());
     assert_eq!(rules_of(std::process::id()), 0);
     if was_alone && alone() {
-        assert_eq!(enabled(), before);
+        assert_eq!(now(), before);
     }
 }
 
 /// The first to go does not blind the other.
 fn two_at_a_time() {
-    let (before, was_alone) = (enabled(), alone());
+    let (before, was_alone) = (now(), alone());
     let first = Victim::new("watch");
     let mut audit = Audit::open().expect("audit");
     let ours = owners().into_iter().find(|it| it.pid == std::process::id().cast_signed());
     if was_alone {
-        assert_eq!(ours.map(|owner| owner.was_on), Some(before != 0));
+        assert_eq!(ours.map(|owner| owner.before), Some(before));
     }
     drop(first);
     let victim = Victim::new("victim");
@@ -527,22 +537,22 @@ fn two_at_a_time() {
     drop(audit);
     assert!(alone() || !was_alone, "{:?}", owners());
     if was_alone && alone() {
-        assert_eq!(enabled(), before);
+        assert_eq!(now(), before);
     }
 }
 
 fn predecessor_killed() {
-    let (before, was_alone) = (enabled(), alone());
+    let (before, was_alone) = (now(), alone());
     let mut first = Victim::new("watch");
     let pid = first.child.id();
     first.child.kill().expect("killed");
     first.child.wait().expect("its end");
-    assert_eq!((enabled(), rules_of(pid)), (1, 3 * wire::machines().len()));
+    assert_eq!((status().enabled, rules_of(pid)), (1, 3 * wire::machines().len()));
     let audit = Audit::open().expect("audit");
     assert_eq!(rules_of(pid), 0);
     drop(audit);
     if was_alone && alone() {
-        assert_eq!(enabled(), before);
+        assert_eq!(now(), before);
     }
 }
 
@@ -554,12 +564,12 @@ fn refusal(command: &mut Command) -> String {
 
 /// Nothing is changed by one who may change things but not read them.
 fn half_the_rights() {
-    let before = enabled();
+    let before = now();
     let mut command = Command::new("setpriv");
     let text = refusal(command.args(["--bounding-set", "-audit_read"]).arg(own_exe()));
     assert!(text.contains("read records (CAP_AUDIT_READ)"), "{text}");
     if alone() {
-        assert_eq!(enabled(), before);
+        assert_eq!(now(), before);
     }
 }
 

@@ -3,13 +3,19 @@
 //! [`super::audit`]'s to read.
 //!
 //! Audit belongs to the whole machine, so everything here is put back. Its rules say in their key
-//! which process made them and whether audit was on before: [`Audit::open`] first deletes those
-//! whose process has died without doing so itself, and the last of us to go switches audit off if
-//! the first one found it off. auditd may run, come and go meanwhile; its rules are not touched.
+//! which process made them and how audit was before: [`Audit::open`] first deletes those whose
+//! process has died without doing so itself, and the last of us to go leaves audit as the first one
+//! found it. auditd may run, come and go meanwhile; its rules are not touched.
 //!
-//! What it costs: each system call of every process takes some 50 ns longer while there are rules.
-//! And without auditd the kernel also prints records into its own log, at most ten lines in five
-//! seconds, with a line of how many it left out: with auditd they go to its file instead.
+//! What it costs:
+//! - Each system call of every process takes longer while there are rules: a getppid(2) of 290 ns
+//!   took 430 on the machine this was made on, one of 100 took 150 on another.
+//! - A kill(2) that makes a record takes some 40 microseconds, for there are four, and longer if
+//!   more of them wait than may. That many are 64 unless somebody sets it; we let [`BACKLOG`] wait.
+//! - Without auditd the kernel prints the records, three lines of a kill(2), into its own log: at
+//!   most ten lines in five seconds (kernel.printk_ratelimit), and a line of how many it left out.
+//!   With auditd they go to its file instead. While audit is on there are also the records that
+//!   other programs ask for, as PAM does, and one of every change of ours: some ten at each end.
 //!
 //! What it does not see:
 //! - processes that began before audit was on for the first time since boot (`audit=1` on the
@@ -31,7 +37,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-use super::audit::wire::{self, Message, Owner, Rule, Status};
+use super::audit::wire::{self, Before, Message, Owner, Rule, Status};
 use super::audit::{Assembler, Clock};
 use super::{Confidence, Reason, Seen, Target, Via, Witness};
 use crate::{Error, Moment, procfs};
@@ -50,6 +56,10 @@ const AT_ONCE: usize = 4096;
 
 /// How often the kernel is asked whether it has lost records before they reached us.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How many records may wait for us. An odd number, that nobody else would choose: whoever finds it
+/// knows that it is ours.
+const BACKLOG: u32 = 8191;
 
 /// How many parents of a sender are looked up.
 const PARENTS: usize = 8;
@@ -83,7 +93,7 @@ impl Audit {
         let records = subscribe()?;
         let pid = std::process::id().cast_signed();
         let since_boot = began(pid).ok_or_else(|| Error::says("audit: /proc does not know us"))?;
-        let owner = Owner { pid, since_boot, was_on: true };
+        let owner = Owner { pid, since_boot, before: Before { on: true, backlog: BACKLOG } };
         let mut audit = Audit {
             control,
             records,
@@ -112,11 +122,9 @@ impl Audit {
             let why = "audit: a rule never,task keeps it from seeing any process";
             return Err(Error::says(why));
         }
-        self.owner.was_on = match found {
-            // Whoever was first knew how it was.
-            Some(was_on) => was_on,
-            None => status.enabled != 0,
-        };
+        // Whoever was first knew how it was.
+        let now = Before { on: status.enabled != 0, backlog: status.backlog };
+        self.owner.before = found.unwrap_or(now);
         self.lost = status.lost;
         for rule in wire::machines().iter().flat_map(|machine| wire::rules(machine, &self.owner)) {
             let what = "audit: add a rule";
@@ -131,8 +139,11 @@ impl Audit {
                 Err(errno) => return Err(said(what, errno)),
             }
         }
+        if status.backlog != 0 && status.backlog < BACKLOG {
+            self.control.set("let more records wait", &wire::backlog(BACKLOG))?;
+        }
         if status.enabled == 0 {
-            self.control.switch(true)?;
+            self.control.set("switch it on", &wire::switch(true))?;
         }
         Ok(())
     }
@@ -205,11 +216,18 @@ impl Audit {
         }
         failed.map_or(Ok(()), Err)?;
         let (rules, _) = self.control.sweep()?;
-        let last = rules.iter().all(|rule| rule.owner.is_none());
-        let status = self.control.status()?;
-        // If auditd has come meanwhile, audit is on because it wants it on.
-        if last && !self.owner.was_on && status.enabled == 1 && status.daemon == 0 {
-            self.control.switch(false)?;
+        if rules.iter().any(|rule| rule.owner.is_some()) {
+            return Ok(());
+        }
+        let (status, before) = (self.control.status()?, self.owner.before);
+        if status.backlog == BACKLOG && before.backlog != BACKLOG {
+            self.control.set("let fewer records wait", &wire::backlog(before.backlog))?;
+        }
+        // If auditd has come meanwhile, audit is on because it wants it on. The kernel only learns
+        // of its death when it next has something to say to it.
+        let daemon = i32::try_from(status.daemon).ok().filter(|&pid| pid != 0);
+        if !before.on && status.enabled == 1 && daemon.and_then(began).is_none() {
+            self.control.set("switch it off", &wire::switch(false))?;
         }
         Ok(())
     }
@@ -281,22 +299,21 @@ impl Control {
         status.ok_or_else(|| Error::says(format!("{what}: an answer that makes no sense")))
     }
 
-    fn switch(&mut self, on: bool) -> Result<(), Error> {
-        let what = if on { "audit: switch it on" } else { "audit: switch it off" };
-        let done = self.ask(wire::SET, &wire::switch(on), Until::Answer);
-        done.map(|_| ()).map_err(|errno| said(what, errno))
+    fn set(&mut self, what: &str, status: &[u8]) -> Result<(), Error> {
+        let done = self.ask(wire::SET, status, Until::Answer);
+        done.map(|_| ()).map_err(|errno| said(&format!("audit: {what}"), errno))
     }
 
     /// Deletes the rules of those of us who have died. Returns the rules that are left, and, if
-    /// there were any of ours, whether audit was on before them.
-    fn sweep(&mut self) -> Result<(Vec<Rule>, Option<bool>), Error> {
+    /// there were any of ours, how audit was before them.
+    fn sweep(&mut self) -> Result<(Vec<Rule>, Option<Before>), Error> {
         let what = "audit: list the rules";
         let listed = self.ask(wire::LIST_RULES, &[], Until::Done).map_err(|e| said(what, e))?;
-        let (mut left, mut was_on) = (Vec::new(), None);
+        let (mut left, mut before) = (Vec::new(), None);
         for bytes in listed {
             let Some(rule) = wire::rule(&bytes) else { continue };
             if let Some(owner) = rule.owner {
-                was_on = Some(was_on.unwrap_or(true) && owner.was_on);
+                before.get_or_insert(owner.before);
                 if began(owner.pid) != Some(owner.since_boot) {
                     info!("audit: deleting a rule that process {} has left", owner.pid);
                     self.ask(wire::DELETE_RULE, &bytes, Until::Answer)
@@ -306,7 +323,7 @@ impl Control {
             }
             left.push(rule);
         }
-        Ok((left, was_on))
+        Ok((left, before))
     }
 }
 
@@ -397,7 +414,8 @@ fn complete(seen: &mut Seen) {
     // The number that was given is one of the sender's pid namespace, which may not be ours: then it
     // is mostly that of some process here. (Of a thread that has ended since, nobody has it.)
     let began = |pid| procfs::stat(pid).filter(|stat| stat.start <= at);
-    if tid != pid && began(tid).is_some() && procfs::process_of(tid) != Some(pid) {
+    let elsewhere = |tid| procfs::process_of(tid).is_some_and(|process| process != pid);
+    if tid != pid && elsewhere(tid) && began(tid).is_some() {
         seen.target.tid = pid;
     }
     let Some(sender) = &mut seen.sender else { return };

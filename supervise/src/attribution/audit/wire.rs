@@ -149,25 +149,36 @@ pub struct Owner {
     pub pid: i32,
     /// When it began: nanoseconds since boot.
     pub since_boot: u64,
-    /// Whether audit was on before the first of us came.
-    pub was_on: bool,
+    /// How it was before the first of us came.
+    pub before: Before,
+}
+
+/// What of audit we change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// Whether it is on.
+    pub on: bool,
+    /// How many records may wait before those who make them wait too; 0: as many as there are.
+    pub backlog: u32,
 }
 
 impl Owner {
     fn key(&self) -> String {
-        let state = if self.was_on { "on" } else { "off" };
-        format!("{PREFIX}{}:{}:{state}", self.pid, self.since_boot)
+        let Before { on, backlog } = self.before;
+        let state = if on { "on" } else { "off" };
+        format!("{PREFIX}{}:{}:{state}:{backlog}", self.pid, self.since_boot)
     }
 
     fn of(key: &str) -> Option<Owner> {
         let mut parts = key.strip_prefix(PREFIX)?.split(':');
         let (pid, since_boot) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        let was_on = match parts.next()? {
+        let on = match parts.next()? {
             "on" => true,
             "off" => false,
             _ => return None,
         };
-        parts.next().is_none().then_some(Owner { pid, since_boot, was_on })
+        let before = Before { on, backlog: parts.next()?.parse().ok()? };
+        parts.next().is_none().then_some(Owner { pid, since_boot, before })
     }
 }
 
@@ -255,6 +266,8 @@ pub struct Status {
     pub enabled: u32,
     /// auditd's process, or 0.
     pub daemon: u32,
+    /// How many records may wait; see [`Before::backlog`].
+    pub backlog: u32,
     /// How many records were lost since boot.
     pub lost: u32,
 }
@@ -262,13 +275,24 @@ pub struct Status {
 /// Reads the answer to [`GET`].
 pub fn status(bytes: &[u8]) -> Option<Status> {
     let word = |index: usize| Some(u32::from_ne_bytes(*bytes.get(index * 4..)?.first_chunk()?));
-    Some(Status { enabled: word(1)?, daemon: word(3)?, lost: word(6)? })
+    Some(Status { enabled: word(1)?, daemon: word(3)?, backlog: word(5)?, lost: word(6)? })
 }
 
 /// What [`SET`] says to switch audit on or off, and nothing else.
 pub fn switch(on: bool) -> Vec<u8> {
-    let mut words = [0u32; 10];
-    (words[0], words[1]) = (1, u32::from(on));
+    set(1, |status| status[1] = u32::from(on))
+}
+
+/// What [`SET`] says to have so many records wait, and nothing else.
+pub fn backlog(limit: u32) -> Vec<u8> {
+    set(0x10, |status| status[5] = limit)
+}
+
+/// A status of which this is to be set.
+fn set(what: u32, fill: impl FnOnce(&mut [u32; 10])) -> Vec<u8> {
+    let mut words = [0; 10];
+    words[0] = what;
+    fill(&mut words);
     words.into_iter().flat_map(u32::to_ne_bytes).collect()
 }
 

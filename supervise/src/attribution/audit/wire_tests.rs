@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const OWNER: Owner = Owner { pid: 42, since_boot: 123_456_789, was_on: false };
+const OWNER: Owner =
+    Owner { pid: 42, since_boot: 123_456_789, before: Before { on: false, backlog: 64 } };
 
 fn word(bytes: &[u8], index: usize) -> u32 {
     u32::from_ne_bytes(*bytes[index * 4..].first_chunk().expect("a word"))
@@ -52,16 +53,18 @@ fn numbers_of_this_machine() {
 
 #[test]
 fn whose_rules() {
-    for owner in [OWNER, Owner { was_on: true, ..OWNER }] {
+    for owner in [OWNER, Owner { before: Before { on: true, backlog: 0 }, ..OWNER }] {
         assert_eq!(Owner::of(&owner.key()), Some(owner));
     }
-    assert_eq!(OWNER.key(), "tandem-supervise:42:123456789:off");
+    assert_eq!(OWNER.key(), "tandem-supervise:42:123456789:off:64");
     for key in [
         "",
         "kills",
         "tandem-supervise:",
-        "tandem-supervise:1:2:maybe",
-        "tandem-supervise:1:2:on:3",
+        "tandem-supervise:1:2:maybe:64",
+        "tandem-supervise:1:2:on",
+        "tandem-supervise:1:2:on:x",
+        "tandem-supervise:1:2:on:3:4",
     ] {
         assert_eq!(Owner::of(key), None, "{key}");
     }
@@ -85,10 +88,11 @@ fn rules_of_others() {
 fn how_it_stands() {
     let words = [0u32, 1, 1, 77, 0, 64, 5, 0, 0x7f, 0, 0];
     let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
-    assert_eq!(status(&bytes), Some(Status { enabled: 1, daemon: 77, lost: 5 }));
+    assert_eq!(status(&bytes), Some(Status { enabled: 1, daemon: 77, backlog: 64, lost: 5 }));
     assert_eq!(status(&bytes[..24]), None);
     assert_eq!((word(&switch(true), 0), word(&switch(true), 1)), (1, 1));
     assert_eq!((word(&switch(false), 0), word(&switch(false), 1)), (1, 0));
+    assert_eq!((word(&backlog(7), 0), word(&backlog(7), 5)), (0x10, 7));
 }
 
 #[test]
