@@ -493,11 +493,11 @@ fn alone() -> bool {
 fn put_back() {
     let (before, was_alone) = (now(), alone());
     let audit = Audit::open().expect("audit");
-    assert_eq!((status().enabled, rules_of(std::process::id())), (1, 3 * wire::machines().len()));
+    assert_eq!((status().enabled, rules_of(std::process::id())), (1, 2 * wire::machines().len()));
     assert!(before.backlog == 0 || status().backlog >= 8191);
     let again = Audit::open().expect_err("one is there").to_string();
     assert!(again.contains("has rules there already"), "{again}");
-    assert_eq!(rules_of(std::process::id()), 3 * wire::machines().len());
+    assert_eq!(rules_of(std::process::id()), 2 * wire::machines().len());
     drop(audit);
     assert_eq!(rules_of(std::process::id()), 0);
     if was_alone && alone() {
@@ -547,7 +547,7 @@ fn predecessor_killed() {
     let pid = first.child.id();
     first.child.kill().expect("killed");
     first.child.wait().expect("its end");
-    assert_eq!((status().enabled, rules_of(pid)), (1, 3 * wire::machines().len()));
+    assert_eq!((status().enabled, rules_of(pid)), (1, 2 * wire::machines().len()));
     let audit = Audit::open().expect("audit");
     assert_eq!(rules_of(pid), 0);
     drop(audit);

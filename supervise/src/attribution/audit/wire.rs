@@ -92,10 +92,10 @@ impl Way {
     }
 }
 
-/// The ways in which each rule of ours looks at a call. The kernel writes OBJ_PID records only
-/// while there is a rule with nothing but kill, tkill and tgkill in it: the first group is one.
-const GROUPS: [&[Way]; 3] =
-    [&[Way::Kill, Way::Tkill], &[Way::Queue, Way::Pidfd], &[Way::Tgkill, Way::ThreadQueue]];
+/// The ways that a rule can take together: those whose signal is the same argument. The kernel
+/// writes OBJ_PID records, of all of them, while any rule is about kill, tkill or tgkill.
+const GROUPS: [&[Way]; 2] =
+    [&[Way::Kill, Way::Tkill, Way::Queue, Way::Pidfd], &[Way::Tgkill, Way::ThreadQueue]];
 
 /// A kind of system call, by audit's number for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
