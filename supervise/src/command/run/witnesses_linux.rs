@@ -9,6 +9,9 @@ use supervise::track::{Backend, Changed, Event, Heard, ProcId, Tracker, Waiter};
 
 use crate::command::args::Options;
 
+/// How often, at most, signals and what the tracker says are read by turns before the loop goes on.
+const ROUNDS: usize = 64;
+
 /// All of them; each may be missing.
 #[derive(Default)]
 pub struct Witnesses {
@@ -60,6 +63,9 @@ impl Witnesses {
             let tracker = Tracker::open(Backend::Connector);
             all.tracker = Some(tracker.map_err(|error| missing("--track", error))?);
         }
+        if let (Some(trace), Some(_)) = (&mut all.trace, &all.tracker) {
+            trace.follow_users();
+        }
         Ok(all)
     }
 
@@ -109,26 +115,13 @@ impl Witnesses {
             events: std::mem::take(&mut self.heard.events),
             ..News::default()
         };
-        if let Some(tracker) = &mut self.tracker
-            && let Err(error) = tracker.read(&mut news.events)
-        {
-            log::error!("{error}: descendants are followed no more");
-            self.tracker = None;
-        }
-        let gone: Vec<i32> = news.events.iter().filter_map(ended).collect();
-        let (tracker, waiter) = (self.tracker.as_ref(), &self.waiter);
-        let mut wanted = |target: Target| {
-            ours.contains(&target.pid)
-                || gone.contains(&target.pid)
-                || waiter.member(target.pid).is_some()
-                || tracker.is_some_and(|tracker| tracker.member(target.pid).is_some())
-        };
-        if let Some(trace) = &mut self.trace {
-            if let Err(error) = trace.read_if(&mut wanted, &mut news.seen) {
-                log::error!("{error}");
+        // Signals that came while the tracker was read wait for what it says next.
+        for _ in 0..ROUNDS {
+            let until = Moment::now();
+            self.hear_tracker(&mut news.events);
+            if !self.read_trace(ours, until, &mut news) {
+                break;
             }
-            let lost = trace.losses();
-            news.lost.extend(lost.iter().filter(|lost| lost.signals).map(|lost| lost.at));
         }
         if let Some(audit) = &mut self.audit {
             let mut seen = Vec::new();
@@ -138,12 +131,62 @@ impl Witnesses {
             for seen in seen {
                 if seen.confidence == Confidence::Unknown(Reason::Overrun) {
                     news.lost.push(seen.at);
-                } else if wanted(seen.target) {
+                } else if self.is_wanted(ours, &news.events, seen.target) {
                     news.seen.push(seen);
                 }
             }
         }
         news
+    }
+
+    /// What descendants have done; and, of all processes, whose they have become.
+    fn hear_tracker(&mut self, events: &mut Vec<Event>) {
+        let Some(tracker) = &mut self.tracker else { return };
+        let trace = &mut self.trace;
+        let before = events.len();
+        let result = tracker.read_all(events, &mut |note| {
+            if let Some(trace) = trace {
+                trace.hear(note);
+            }
+        });
+        let gap = |event: &Event| matches!(event, Event::Gap { .. });
+        if let Some(trace) = &mut self.trace
+            && events.iter().skip(before).any(gap)
+        {
+            trace.follow_users();
+        }
+        if let Err(error) = result {
+            log::error!("{error}: descendants are followed no more");
+            self.tracker = None;
+        }
+    }
+
+    /// Signals that tracefs has recorded until a moment, or all if nothing else is to be heard
+    /// with them. Whether there are more.
+    fn read_trace(&mut self, ours: &[i32], until: Moment, news: &mut News) -> bool {
+        let Some(mut trace) = self.trace.take() else { return false };
+        let mut seen = Vec::new();
+        let mut wanted = |target| self.is_wanted(ours, &news.events, target);
+        let more = match self.tracker {
+            Some(_) => trace.read_until(until, &mut wanted, &mut seen),
+            None => trace.read_if(&mut wanted, &mut seen).map(|()| false),
+        };
+        news.seen.append(&mut seen);
+        let lost = trace.losses();
+        news.lost.extend(lost.iter().filter(|lost| lost.signals).map(|lost| lost.at));
+        self.trace = Some(trace);
+        more.unwrap_or_else(|error| {
+            log::error!("{error}");
+            false
+        })
+    }
+
+    /// Whether this is the command, what it has made, or one of those that has just ended.
+    fn is_wanted(&self, ours: &[i32], events: &[Event], target: Target) -> bool {
+        ours.contains(&target.pid)
+            || events.iter().filter_map(ended).any(|pid| pid == target.pid)
+            || self.waiter.member(target.pid).is_some()
+            || self.tracker.as_ref().is_some_and(|tracker| tracker.member(target.pid).is_some())
     }
 }
 
