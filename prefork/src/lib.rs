@@ -2,8 +2,9 @@
 //! each call forks it. The protocol is that of prefork-interp, of Debian's chiark-utils.
 
 pub mod protocol;
+pub mod server;
 
-#[allow(dead_code, reason = "client and server are to use it")]
 mod error;
 
 pub use error::Error;
+pub use server::{Call, Options, serve};
