@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// What `dhcpd` prints when it does not understand its arguments.
 pub const USAGE: &str = "usage: dhcpd [-dfnv] [-A abandoned_ip_table] [-C changed_ip_table]
-\t[-c config-file] [-L leased_ip_table] [-l lease-file] [-T seconds]
+\t[-c config-file] [-E hook] [-L leased_ip_table] [-l lease-file] [-T seconds]
 \t[-u[bind_address]] [-Y synctarget] [-y synclisten] [if0 [... ifN]]";
 
 /// Where the configuration is, unless `-c` says otherwise.
@@ -30,6 +30,8 @@ pub struct Args {
     pub element_timeout: Option<u32>,
     /// `-c`.
     pub config: PathBuf,
+    /// `-E`: the program that is run when something happens to a lease.
+    pub hook: Option<PathBuf>,
     /// `-l`.
     pub leases: PathBuf,
     /// `-u`, `-Y`, `-y`: understood, not active yet; each as it was written.
@@ -74,6 +76,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
                 b'L' => args.tables.leased = Some(table("L", value("L")?)?),
                 b'T' => args.element_timeout = Some(seconds(value("T")?)?),
                 b'c' => args.config = PathBuf::from(value("c")?),
+                b'E' => args.hook = Some(hook(value("E")?)?),
                 b'l' => args.leases = PathBuf::from(value("l")?),
                 b'u' => {
                     args.inactive
@@ -99,6 +102,15 @@ fn text(what: &str, value: &OsStr) -> Result<String, String> {
 fn table(flag: &str, value: OsString) -> Result<Table, String> {
     let name = text("table", &value)?;
     name.parse().map_err(|error| format!("-{flag} {name}: {error}"))
+}
+
+fn hook(value: OsString) -> Result<PathBuf, String> {
+    let path = PathBuf::from(value);
+    match path.is_absolute() {
+        true => Ok(path),
+        // It is run from another directory than the one where this was typed.
+        false => Err(format!("-E {}: not an absolute path", path.display())),
+    }
 }
 
 fn seconds(value: OsString) -> Result<u32, String> {
@@ -128,6 +140,12 @@ mod tests {
         assert_eq!(args.interfaces, ["em0", "em1"]);
         assert_eq!(args.config, PathBuf::from(CONFIG));
         assert!(!args.foreground && !args.check);
+    }
+
+    #[test]
+    fn a_hook_has_a_whole_path() {
+        assert_eq!(run("-E/etc/hook").unwrap().hook, Some(PathBuf::from("/etc/hook")));
+        assert_eq!(run("-E hook").unwrap_err(), "-E hook: not an absolute path");
     }
 
     #[test]

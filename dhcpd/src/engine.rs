@@ -140,6 +140,28 @@ pub struct Reply {
     pub durable: bool,
 }
 
+/// What happened to a lease that hooks are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// It was given to a client, or renewed: its record is on its way to the disk.
+    Commit,
+    /// Its client has given it back, or was given another one.
+    Release,
+    /// It has come to its end by itself.
+    Expiry,
+    /// Somebody unknown uses the address.
+    Abandon,
+}
+
+/// One of them, and the lease as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseEvent {
+    /// What happened.
+    pub happening: Happening,
+    /// To which lease.
+    pub lease: LeaseRecord,
+}
+
 /// What the engine wants done. One is made at start and cleared for each batch.
 #[derive(Debug, Default)]
 pub struct Actions {
@@ -153,6 +175,8 @@ pub struct Actions {
     pub records: usize,
     /// Changes to the firewall's tables, in order.
     pub tables: Vec<pfhelper::Command>,
+    /// What hooks are to be told; `None` where there are none.
+    pub hooks: Option<Vec<LeaseEvent>>,
     /// Addresses to ping.
     pub pings: Vec<Ipv4Addr>,
     /// The lease file is to be rewritten soon: its times are those of a clock that was wrong.
@@ -167,6 +191,7 @@ impl Actions {
         self.journal.clear();
         self.records = 0;
         self.tables.clear();
+        self.hooks.iter_mut().for_each(Vec::clear);
         self.pings.clear();
         self.rewrite = false;
     }

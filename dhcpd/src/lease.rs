@@ -87,3 +87,21 @@ impl LeaseRecord {
         }
     }
 }
+
+impl LeaseView<'_> {
+    /// A record of its own.
+    pub fn to_owned(&self) -> LeaseRecord {
+        let hardware = self.hardware.map(|(htype, addr)| Hardware { htype, addr: addr.to_vec() });
+        LeaseRecord {
+            address: self.address,
+            starts: self.starts,
+            ends: self.ends,
+            hardware,
+            client_id: self.client_id.map(<[u8]>::to_vec),
+            dynamic_bootp: self.dynamic_bootp,
+            abandoned: self.abandoned,
+            client_hostname: self.client_hostname.map(<[u8]>::to_vec),
+            hostname: self.hostname.map(<[u8]>::to_vec),
+        }
+    }
+}

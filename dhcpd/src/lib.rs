@@ -10,7 +10,7 @@ pub mod conf;
 pub mod config;
 mod control;
 pub mod engine;
-mod helper;
+pub mod hooks;
 pub mod icmp;
 pub mod interfaces;
 pub mod journal;

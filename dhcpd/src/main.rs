@@ -2,13 +2,14 @@
 
 use dhcpd::args::{self, Args};
 use dhcpd::conf::{self, SystemSources};
-use dhcpd::{listen, parent, server};
+use dhcpd::{USER, hooks, listen, parent, server};
 use std::process::ExitCode;
 use supervise::logger::{self, Destination};
 use supervise::{daemon, role};
 
 /// Every process that this program can be besides the parent: its title and where it starts.
-const PROCESSES: &[(&str, Process)] = &[(parent::SERVER, server::run)];
+const PROCESSES: &[(&str, Process)] =
+    &[(parent::SERVER, server::run), (hooks::TITLE, || prefork::hooks::run(USER, "dhcpd"))];
 
 /// Runs until there is nothing left to do; the error is why it ended.
 type Process = fn() -> Result<(), String>;

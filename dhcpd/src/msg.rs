@@ -4,7 +4,7 @@
 //! each that is served, [`ToServer::Udp`], [`ToServer::Icmp`], [`ToServer::Leases`], and at last
 //! [`ToServer::Start`]. The server answers [`ToParent::Ready`], or [`ToParent::Refused`] and ends.
 //! From then on the server asks for new lease files, and the parent brings the channel of a table
-//! handler ([`ToServer::Helper`]) whenever one is ready.
+//! handler ([`ToServer::Helper`]) or of a hook runner ([`ToServer::Hooks`]) whenever one is ready.
 
 use pfhelper::Tables;
 use proto::unix::{Error, MAX_PAYLOAD, Message, Reader, Writer, no_fd};
@@ -32,6 +32,8 @@ pub enum ToServer {
     Icmp(OwnedFd),
     /// A channel to the pf table handler: at start, and again after each restart of it.
     Helper(OwnedFd),
+    /// A channel to the hook runner: likewise.
+    Hooks(OwnedFd),
     /// The lease file, open for reading and appending.
     Leases(OwnedFd),
     /// All is said: serve.
@@ -79,6 +81,8 @@ pub struct Start {
     pub tables: Tables,
     /// How long an element of them lasts, in seconds.
     pub element_timeout: Option<u32>,
+    /// Whether hooks are to be told of leases.
+    pub hooks: bool,
 }
 
 /// What the server says.
@@ -114,10 +118,11 @@ impl Message for ToServer {
             ToServer::Udp(_) => 3,
             ToServer::Icmp(_) => 4,
             ToServer::Helper(_) => 5,
+            ToServer::Hooks(_) => 13,
             ToServer::Leases(_) => 6,
             ToServer::Start(start) => {
                 out.bytes(start.config.as_bytes()).bytes(start.leases.as_bytes());
-                out.u32(start.element_timeout.unwrap_or(0));
+                out.u32(start.element_timeout.unwrap_or(0)).bool(start.hooks);
                 let Tables { abandoned, changed, leased } = &start.tables;
                 for table in [abandoned, changed, leased] {
                     out.bytes(table.as_ref().map_or("", |table| table.as_str()).as_bytes());
@@ -147,6 +152,7 @@ impl Message for ToServer {
             | ToServer::Udp(fd)
             | ToServer::Icmp(fd)
             | ToServer::Helper(fd)
+            | ToServer::Hooks(fd)
             | ToServer::Leases(fd)
             | ToServer::NewFile(fd) => Some(fd.as_fd()),
             ToServer::Sources { .. }
@@ -183,6 +189,7 @@ impl Message for ToServer {
                 no_fd(fd)?;
                 let (config, leases) = (input.str()?.to_owned(), input.str()?.to_owned());
                 let element_timeout = Some(input.u32()?).filter(|seconds| *seconds > 0);
+                let hooks = input.bool()?;
                 let mut table = || match input.str()? {
                     "" => Ok(None),
                     name => {
@@ -190,7 +197,7 @@ impl Message for ToServer {
                     }
                 };
                 let tables = Tables { abandoned: table()?, changed: table()?, leased: table()? };
-                ToServer::Start(Start { config, leases, tables, element_timeout })
+                ToServer::Start(Start { config, leases, tables, element_timeout, hooks })
             }
             8 => ToServer::NewFile(wanted(fd)?),
             9 => {
@@ -209,6 +216,7 @@ impl Message for ToServer {
                 no_fd(fd)?;
                 ToServer::Renamed(Renamed::Maybe(text(&mut input)))
             }
+            13 => ToServer::Hooks(wanted(fd)?),
             _ => return Err(Error::UnknownKind(kind)),
         };
         input.finish()?;
@@ -282,6 +290,7 @@ mod tests {
             leases: "/var/db/dhcpd.leases".into(),
             tables: Tables { leased: Some("leased".parse().unwrap()), ..Tables::default() },
             element_timeout: Some(90),
+            hooks: true,
         };
         let (kind, payload) = encoded(&ToServer::Start(start.clone()));
         match ToServer::decode(kind, &payload, None).unwrap() {

@@ -1,12 +1,12 @@
 //! dhcpd's parent: it has the rights, and no input but its own files.
 //!
-//! It opens sockets and the lease file, starts the two children and hands everything to the
+//! It opens sockets and the lease file, starts the children and hands everything to the
 //! server; then it waits for signals, for what the server asks of it, and for a child to end. It
 //! never reads a packet.
 
 use crate::USER;
 use crate::args::Args;
-use crate::helper::{Helper, Step};
+use crate::hooks;
 use crate::icmp;
 use crate::leasefile::store::Store;
 use crate::listen::Listener;
@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 use supervise::daemon::Readiness;
-use supervise::{Child, Program, Signals, logger};
+use supervise::{Attendant, Child, Program, Signals, logger};
 
 /// Title of the process that answers packets.
 pub const SERVER: &str = "dhcpd: server";
@@ -41,9 +41,8 @@ struct Parent {
     signals: Signals,
     store: Store,
     server: Server,
-    helper: Option<Helper>,
-    /// The first helper must be able to work; later ones may take their time.
-    helper_ready: bool,
+    helper: Option<Attendant<pfhelper::FromParent>>,
+    hooks: Option<Attendant<prefork::hooks::FromParent>>,
     quit: bool,
 }
 
@@ -71,12 +70,21 @@ pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
     let tables = &service.args.tables;
     let helper = match tables.is_empty() {
         true => None,
-        false => Some(Helper::start(tables, service.args.element_timeout)?),
+        false => {
+            let role = pfhelper::role(tables, service.args.element_timeout);
+            Some(Attendant::start(role).map_err(text)?)
+        }
+    };
+    let hooks = match &service.args.hook {
+        None => None,
+        Some(hook) => {
+            let role = prefork::hooks::role(hooks::TITLE, vec![hook.clone()]);
+            Some(Attendant::start(role).map_err(text)?)
+        }
     };
     let (child, channel) = supervise::start(Program::Myself, SERVER, &[]).map_err(text)?;
     let server = Server { child, channel: Channel::from_fd(channel).map_err(text)?, ready: false };
-    let helper_ready = helper.is_none();
-    let mut parent = Parent { signals, store, server, helper, helper_ready, quit: false };
+    let mut parent = Parent { signals, store, server, helper, hooks, quit: false };
 
     let result = parent
         .hand_over(service, udp, icmp)
@@ -122,13 +130,18 @@ impl Parent {
             leases: args.leases.display().to_string(),
             tables: args.tables.clone(),
             element_timeout: args.element_timeout,
+            hooks: args.hook.is_some(),
         }))
     }
 
-    /// Waits for the server to have its leases and for the helper to have its firewall.
+    /// Waits for the server to have its leases, and for the helpers to have what they need.
     fn until_ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + SERVER_START;
-        while !(self.quit || self.server.ready && self.helper_ready) {
+        let helpers = |parent: &Parent| {
+            parent.helper.as_ref().is_none_or(Attendant::has_worked)
+                && parent.hooks.as_ref().is_none_or(Attendant::has_worked)
+        };
+        while !(self.quit || self.server.ready && helpers(self)) {
             if Instant::now() >= deadline {
                 return Err(format!("{SERVER} is not ready after {SERVER_START:?}"));
             }
@@ -172,21 +185,21 @@ impl Parent {
         if let Some(exit) = self.server.child.try_reap().map_err(text)? {
             return Err(format!("{SERVER} {exit}"));
         }
-        self.see_to_helper()
+        self.see_to_helpers()
     }
 
     /// Blocks until something of ours has news, or until `deadline`.
     fn wait(&self, deadline: Option<Instant>) -> Result<(), String> {
-        let helper_due = self.helper.as_ref().and_then(Helper::due);
-        let due = [deadline, helper_due, logger::due()].into_iter().flatten().min();
+        let helper_due = self.helper.as_ref().and_then(Attendant::due);
+        let hooks_due = self.hooks.as_ref().and_then(Attendant::due);
+        let due = [deadline, helper_due, hooks_due, logger::due()].into_iter().flatten().min();
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.server.channel.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.server.child.as_fd(), PollFlags::POLLIN),
         ];
-        if let Some(helper) = &self.helper {
-            fds.extend(helper.poll_fds());
-        }
+        fds.extend(self.helper.iter().flat_map(Attendant::poll_fds));
+        fds.extend(self.hooks.iter().flat_map(Attendant::poll_fds));
         let timeout = match due {
             None => PollTimeout::NONE,
             Some(due) => {
@@ -223,25 +236,22 @@ impl Parent {
         }
     }
 
-    fn see_to_helper(&mut self) -> Result<(), String> {
-        let Some(helper) = &mut self.helper else { return Ok(()) };
-        match helper.turn(Instant::now()) {
-            Step::Wait => Ok(()),
-            Step::Connect(channel) => {
-                if self.helper_ready {
-                    log::info!("pf table handler is back; reconciling the tables");
-                }
-                self.helper_ready = true;
-                self.tell(&ToServer::Helper(channel))
+    fn see_to_helpers(&mut self) -> Result<(), String> {
+        let now = Instant::now();
+        if let Some(helper) = &mut self.helper
+            && let Some((channel, again)) = helper.see_to(now)?
+        {
+            if again {
+                log::info!("pf table handler is back; reconciling the tables");
             }
-            Step::Lost(reason) if !self.helper_ready => {
-                Err(format!("pf table handler cannot work: {reason}"))
-            }
-            Step::Lost(reason) => {
-                log::error!("pf table handler is gone: {reason}; starting another");
-                Ok(())
-            }
+            self.tell(&ToServer::Helper(channel))?;
         }
+        if let Some(hooks) = &mut self.hooks
+            && let Some((channel, _)) = hooks.see_to(now)?
+        {
+            self.tell(&ToServer::Hooks(channel))?;
+        }
+        Ok(())
     }
 
     fn tell(&self, message: &ToServer) -> Result<(), String> {
@@ -267,10 +277,12 @@ impl Parent {
     /// it has acknowledged is on disk, and then the helper after what it was told is applied. Not
     /// both at once: the server's last words to the helper would find nobody.
     fn stop(self) {
-        let Parent { server: Server { child, channel, .. }, helper, .. } = self;
+        let Parent { server: Server { child, channel, .. }, helper, hooks, .. } = self;
         supervise::stop(channel, vec![child], PATIENCE);
-        let (channel, child) = helper.map(Helper::into_parts).unwrap_or_default();
-        supervise::stop(channel, child.into_iter().collect(), PATIENCE);
+        let (tables, keeper) = helper.map(Attendant::into_parts).unwrap_or_default();
+        let (events, runner) = hooks.map(Attendant::into_parts).unwrap_or_default();
+        let children = keeper.into_iter().chain(runner).collect();
+        supervise::stop((tables, events), children, PATIENCE);
         log::logger().flush();
     }
 }

@@ -16,6 +16,7 @@ mod rules;
 use crate::USER;
 use crate::clock::Clock;
 use crate::engine::{Actions, Engine, Meta, Now};
+use crate::hooks;
 use crate::icmp::Icmp;
 use crate::link::Link;
 use crate::msg::{ToParent, ToServer};
@@ -26,6 +27,7 @@ use leases::Leases;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pfhelper::{FromServer, ToServer as FromHelper};
+use prefork::hooks::Teller;
 use proto::unix::{Channel, Error as ChannelError};
 use std::os::fd::AsFd;
 use supervise::confine::{Confinement, confine};
@@ -75,6 +77,7 @@ struct Server<'a> {
     /// when that is next.
     confirm: Option<(u64, u64)>,
     actions: Actions,
+    teller: Teller,
 }
 
 impl Server<'_> {
@@ -100,9 +103,10 @@ impl Server<'_> {
             log::logger().flush();
         }
         // What was asked for is still answered: it costs one more sync at most.
-        let Server { leases, engine, mut links, mut udp, indexes, clock, .. } = self;
+        let Server { leases, engine, mut links, mut udp, indexes, clock, mut teller, .. } = self;
         leases.finish(&engine, clock.now(), |batch| {
             replies::send(&mut links, &mut udp, &indexes, batch, true);
+            tell_hooks(&mut teller, batch);
         });
         Ok(())
     }
@@ -127,6 +131,7 @@ impl Server<'_> {
             events.set(PollFlags::POLLOUT, self.feed.pending().is_some());
             fds.push(PollFd::new(helper.as_fd(), events));
         }
+        fds.extend(self.teller.blocked().map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(format!("poll: {error}")),
@@ -213,11 +218,18 @@ impl Server<'_> {
         self.feed.push(&self.actions.tables);
         replies::report(self.icmp.ask(self.actions.pings.iter().copied(), now.mono));
         replies::send(&mut self.links, &mut self.udp, &self.indexes, &self.actions, false);
+        if self.actions.journal.is_empty() {
+            // Nothing of these is on its way to the disk: a lease has come to its end by itself.
+            tell_hooks(&mut self.teller, &self.actions);
+        }
         self.leases.commit(&mut self.actions, now);
         let (links, udp, indexes) = (&mut self.links, &mut self.udp, &self.indexes);
+        let teller = &mut self.teller;
         self.leases.hear(&self.engine, now, |batch| {
             replies::send(links, udp, indexes, batch, true);
+            tell_hooks(teller, batch);
         });
+        self.teller.flush();
     }
 
     /// Hears and tells the table handler what there is, without ever waiting for it.
@@ -257,6 +269,9 @@ impl Server<'_> {
                     self.helper = Some(channel);
                     self.feed.connect();
                 }
+                Ok(Some(ToServer::Hooks(fd))) => {
+                    self.teller.connect(fd).map_err(|e| format!("channel to the hooks: {e}"))?;
+                }
                 Ok(Some(ToServer::NewFile(file))) => {
                     self.leases.new_file(Ok(file), &self.engine, now);
                 }
@@ -267,6 +282,12 @@ impl Server<'_> {
                 Ok(Some(other)) => return Err(format!("the parent said {other:?} while serving")),
             }
         }
+    }
+}
+
+fn tell_hooks(teller: &mut Teller, batch: &Actions) {
+    for event in batch.hooks.iter().flatten() {
+        teller.tell(hooks::event(event));
     }
 }
 

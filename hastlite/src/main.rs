@@ -2,21 +2,25 @@
 
 use hastlite::args::{self, Args};
 use hastlite::config::this_node::this_node;
-use hastlite::{conf, listener, parent, worker};
+use hastlite::{USER, conf, listener, parent, worker};
 use std::process::ExitCode;
 use supervise::logger::{self, Destination};
 use supervise::{daemon, role};
 
 /// Every process that this program can be besides the parent: the end of its title and where it
 /// starts. A worker's title has the name of its resource in the middle.
-const PROCESSES: &[(&str, Process)] =
-    &[(": listener", listener::run), (" (primary)", worker::run), (" (secondary)", worker::run)];
+const PROCESSES: &[(&str, Process)] = &[
+    (": listener", listener::run),
+    (" (primary)", worker::run),
+    (" (secondary)", worker::run),
+    (parent::HOOKS, || prefork::hooks::run(USER, "hastlite")),
+];
 
 /// Runs until there is nothing left to do; the error is why it ended.
 type Process = fn() -> Result<(), String>;
 
 /// sysexits(3).
-const USAGE: u8 = 64;
+const WRONG: u8 = 64;
 const OSERR: u8 = 71;
 
 fn main() -> ExitCode {
@@ -38,7 +42,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(wrong) => {
             eprintln!("hastlite: {wrong}\n{}", args::USAGE);
-            return ExitCode::from(USAGE);
+            return ExitCode::from(WRONG);
         }
     };
     start(&args)

@@ -16,6 +16,7 @@ use crate::config::{Config, this_node};
 use crate::engine::{Conn, Happening, Role};
 use crate::msg::{Arrival, FromListener, TCP, ToListener, ToWorker};
 use control::Control;
+pub use hooks::HOOKS;
 use hooks::Hooks;
 use names::Names;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -86,6 +87,8 @@ pub fn run(path: &Path, config: Config, readiness: Readiness) -> Result<(), Stri
     let signals = Signals::open(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map_err(text)?;
     let control = Control::bind(&config.control)?;
     let listener = Listener::start(&config)?;
+    let mut hooks = Hooks::default();
+    hooks.configure(&config)?;
     let resources = config
         .resources
         .iter()
@@ -97,7 +100,7 @@ pub fn run(path: &Path, config: Config, readiness: Readiness) -> Result<(), Stri
         config,
         listener,
         control,
-        hooks: Hooks::default(),
+        hooks,
         names: Names::default(),
         dialing: Vec::new(),
         resources,
@@ -157,7 +160,7 @@ impl Parent {
             self.hear_listener()?;
             self.turn_resources(now);
             self.hear_control(now);
-            self.hooks.look(now);
+            self.hooks.turn(now)?;
         }
         Ok(())
     }
@@ -168,7 +171,7 @@ impl Parent {
         let all = || self.resources.values().chain(&self.leaving);
         let dues = all().filter_map(Managed::due);
         let due = dues
-            .chain(self.hooks.due(now))
+            .chain(self.hooks.due())
             .chain(self.control.due())
             .chain(supervise::logger::due())
             .chain((!self.dialing.is_empty()).then(|| now + LOOK))
@@ -178,6 +181,7 @@ impl Parent {
             PollFd::new(self.listener.channel.as_fd(), PollFlags::POLLIN),
         ];
         fds.extend(self.control.poll_fds());
+        fds.extend(self.hooks.poll_fds());
         fds.extend(all().flat_map(Managed::poll_fds));
         let timeout = match due {
             None => PollTimeout::NONE,
@@ -284,7 +288,7 @@ impl Parent {
                     }
                     News::Happening(happening) => {
                         let exec = managed.config.exec.as_ref();
-                        self.hooks.run(exec, &[hook_name(&happening), name]);
+                        self.hooks.run(exec, name, &[hook_name(&happening), name]);
                     }
                     News::Role(outcome) => self.control.role_done(name, &outcome),
                     News::Report(report) => self.control.report_done(name, &report),
@@ -353,6 +357,10 @@ impl Parent {
         if config.listen != self.config.listen || config.control != self.config.control {
             log::warn!("listen and control are as they were until hastlite is started again");
         }
+        if let Err(why) = self.hooks.configure(&config) {
+            log::error!("{why}; {} stays as it was", self.path.display());
+            return;
+        }
         let now = Instant::now();
         let mut news = Vec::new();
         let mut old = std::mem::take(&mut self.resources);
@@ -378,7 +386,7 @@ impl Parent {
 
     /// Ends the children in order: workers first, told so, that what they have is stored.
     fn stop(self) {
-        let Parent { listener, resources, leaving, .. } = self;
+        let Parent { listener, resources, leaving, hooks, .. } = self;
         let parts = resources.into_values().chain(leaving).filter_map(Managed::into_parts);
         let (channels, mut children): (Vec<_>, Vec<_>) = parts.unzip();
         for channel in &channels {
@@ -390,7 +398,9 @@ impl Parent {
             let _ = child.wait_until(until);
         }
         children.push(listener.child);
-        supervise::stop((listener.channel, channels), children, PATIENCE);
+        let (events, runner) = hooks.into_parts();
+        children.extend(runner);
+        supervise::stop((listener.channel, channels, events), children, PATIENCE);
         log::logger().flush();
     }
 }
@@ -399,7 +409,7 @@ impl Parent {
 fn tell_role(hooks: &mut Hooks, managed: &Managed, old: Role) {
     let (name, old, new) = (&managed.config.name, role_name(old), role_name(managed.role()));
     log::info!("[{name}] role changes from {old} to {new}");
-    hooks.run(managed.config.exec.as_ref(), &["role", name, old, new]);
+    hooks.run(managed.config.exec.as_ref(), name, &["role", name, old, new]);
 }
 
 fn hook_name(happening: &Happening) -> &'static str {

@@ -9,14 +9,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use proto::unix::{Error, Message, Reader, Writer, no_fd};
 
 use crate::{
-    Command, FromParent, FromServer, MAX_ADDRESSES, MAX_COMMANDS, Report, Table, Tables, ToParent,
-    ToServer, Verb,
+    Command, FromParent, FromServer, MAX_ADDRESSES, MAX_COMMANDS, Report, Table, Tables, ToServer,
+    Verb,
 };
 
 const SETUP: u16 = 1;
 const COMMANDS: u16 = 2;
-const READY: u16 = 3;
-const REFUSED: u16 = 4;
 const APPLY: u16 = 5;
 const REPLACE: u16 = 6;
 const REPORT: u16 = 7;
@@ -64,32 +62,6 @@ impl Message for FromParent {
                 FromParent::Setup { tables, element_timeout: wanted.then_some(seconds) }
             }
             COMMANDS => FromParent::Commands(fd.ok_or(Error::MissingFd)?),
-            _ => return Err(Error::UnknownKind(kind)),
-        };
-        reader.finish()?;
-        Ok(message)
-    }
-}
-
-impl Message for ToParent {
-    const CARRIES_FD: bool = false;
-
-    fn encode(&self, payload: &mut Vec<u8>) -> u16 {
-        match self {
-            ToParent::Ready => READY,
-            ToParent::Refused(reason) => {
-                Writer::new(payload).str(cut(reason));
-                REFUSED
-            }
-        }
-    }
-
-    fn decode(kind: u16, payload: &[u8], fd: Option<OwnedFd>) -> Result<Self, Error> {
-        no_fd(fd)?;
-        let mut reader = Reader::new(payload);
-        let message = match kind {
-            READY => ToParent::Ready,
-            REFUSED => ToParent::Refused(reader.str()?.to_owned()),
             _ => return Err(Error::UnknownKind(kind)),
         };
         reader.finish()?;
@@ -307,18 +279,8 @@ mod tests {
             Error::Malformed(_)
         ));
         assert!(matches!(wrong::<ToServer>(FLUSHED, b"x"), Error::Malformed(_)));
-        assert!(matches!(wrong::<ToParent>(READY, b"x"), Error::Malformed(_)));
-        assert!(matches!(wrong::<ToParent>(APPLY, b""), Error::UnknownKind(APPLY)));
         let lies = b"\0\0\0\x01\0\0\0\0\x01\xff\xff\x0a\0\0\x01";
         assert!(matches!(wrong::<FromServer>(REPLACE, lies), Error::Malformed(_)));
-    }
-
-    #[test]
-    fn a_long_reason_is_cut_between_characters() {
-        let ToParent::Refused(reason) = round(&ToParent::Refused("é".repeat(5_000))) else {
-            panic!("another message");
-        };
-        assert_eq!(reason, "é".repeat(512));
     }
 
     proptest! {
@@ -346,7 +308,6 @@ mod tests {
         #[test]
         fn random_bytes_never_panic(kind in 0u16..10, bytes: Vec<u8>) {
             let _ = FromParent::decode(kind, &bytes, None);
-            let _ = ToParent::decode(kind, &bytes, None);
             let _ = FromServer::decode(kind, &bytes, None);
             let _ = ToServer::decode(kind, &bytes, None);
         }

@@ -11,7 +11,12 @@ pub mod table_pf;
 
 use std::net::Ipv4Addr;
 
-pub use msg::{FromParent, FromServer, MAX_ADDRESSES, MAX_COMMANDS, Report, ToParent, ToServer};
+/// The title of its process.
+pub const TITLE: &str = "dhcpd: pf table handler";
+
+pub use msg::{FromParent, FromServer, MAX_ADDRESSES, MAX_COMMANDS, Report, ToServer};
+/// What the handler answers to `Setup`.
+pub use supervise::Answer as ToParent;
 pub use table::{InvalidTable, Table, Tables};
 
 /// What happened to an address.
@@ -34,4 +39,18 @@ pub struct Command {
     pub verb: Verb,
     /// To which address.
     pub address: Ipv4Addr,
+}
+
+/// The handler as its parent keeps it, with the tables to keep and the seconds that an element of
+/// them lasts.
+pub fn role(
+    tables: &Tables,
+    element_timeout: Option<u32>,
+) -> supervise::attendant::Role<FromParent> {
+    supervise::attendant::Role {
+        program: supervise::Program::Sibling("pfhelper"),
+        title: TITLE,
+        setup: FromParent::Setup { tables: tables.clone(), element_timeout },
+        client: FromParent::Commands,
+    }
 }

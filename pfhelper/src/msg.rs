@@ -31,15 +31,6 @@ pub enum FromParent {
     Commands(OwnedFd),
 }
 
-/// What the handler answers to `Setup`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ToParent {
-    /// The firewall is open and the privileges are gone.
-    Ready,
-    /// Why the handler cannot work; it ends after this.
-    Refused(String),
-}
-
 /// What the server says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromServer {

@@ -42,6 +42,7 @@
 //! a second one. [`Signals::open`] comes first of all, because a thread inherits the signal mask
 //! of the one that made it.
 
+pub mod attendant;
 pub mod attribution;
 pub mod confine;
 pub mod contain;
@@ -103,6 +104,7 @@ mod ids;
 #[cfg_attr(not(target_os = "openbsd"), path = "syslog_socket.rs")]
 mod syslog;
 
+pub use attendant::{Answer, Attendant};
 pub use child::{CHANNEL_FD, Child, Program, SYSLOG_FD, inherited_channel, role, start};
 pub use error::Error;
 pub use exit::{Exit, signal_name};

@@ -154,6 +154,7 @@ fn of_our_own_processes() {
         leases: "/var/db/dhcpd.leases".to_owned(),
         tables: tables.clone(),
         element_timeout: Some(90),
+        hooks: false,
     };
     let address = |last| Ipv4Addr::new(192, 0, 2, last);
     let commands = [Verb::Leased, Verb::Released, Verb::Abandoned, Verb::Changed]

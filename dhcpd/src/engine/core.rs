@@ -12,7 +12,7 @@ use super::offers::Offers;
 use super::packet::Packet;
 use super::pending::{Pending, Then};
 use super::pool::Pools;
-use super::{Actions, EngineOptions, Interface, Now, answer};
+use super::{Actions, EngineOptions, Happening, Interface, Now, answer};
 use crate::config::{Config, NetworkId, Settings, SubnetId};
 use crate::lease::LeaseRecord;
 use pfhelper::Verb;
@@ -160,6 +160,7 @@ impl Core {
         if lease.offer == NONE {
             if !lease.abandoned {
                 out.table(Verb::Released, lease.address);
+                out.hook(Happening::Expiry, lease, &self.clock);
             }
             self.leases.free(slot);
         }
@@ -264,6 +265,7 @@ impl Core {
         }
         let other = self.leases.bind(slot, &packet.client);
         out.record(self.leases.get(slot), &self.clock);
+        out.hook(Happening::Commit, self.leases.get(slot), &self.clock);
         let Some(other) = other else { return };
         if self.leases.get(other).is_held() {
             log::error!(
@@ -287,6 +289,7 @@ impl Core {
         let lease = self.leases.get_mut(slot);
         lease.loaded = false;
         out.record(self.leases.get(slot), &self.clock);
+        out.hook(Happening::Release, self.leases.get(slot), &self.clock);
         self.forget_offer(slot);
         self.leases.free(slot);
     }
@@ -315,6 +318,7 @@ impl Core {
         lease.dynamic_bootp = false;
         lease.set_names(None, None);
         out.record(self.leases.get(slot), &self.clock);
+        out.hook(Happening::Abandon, self.leases.get(slot), &self.clock);
     }
 
     /// An abandoned address is tried again; nothing is committed yet.

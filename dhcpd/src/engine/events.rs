@@ -1,9 +1,9 @@
-//! What leaves the engine beside replies: events for the firewall's tables and records for the
-//! journal.
+//! What leaves the engine beside replies: events for the firewall's tables and for hooks, and
+//! records for the journal.
 
-use super::Actions;
 use super::clock::Clock;
 use super::leases::Lease;
+use super::{Actions, Happening, LeaseEvent};
 use crate::lease::LeaseView;
 use crate::leasefile;
 use pfhelper::{Command, Verb};
@@ -12,6 +12,13 @@ use std::net::Ipv4Addr;
 impl Actions {
     pub(super) fn table(&mut self, verb: Verb, address: u32) {
         self.tables.push(Command { verb, address: Ipv4Addr::from(address) });
+    }
+
+    /// Tells the hooks, if there are any, with the lease as it is now.
+    pub(super) fn hook(&mut self, happening: Happening, lease: &Lease, clock: &Clock) {
+        if let Some(hooks) = &mut self.hooks {
+            hooks.push(LeaseEvent { happening, lease: view(lease, clock).to_owned() });
+        }
     }
 
     /// Appends the lease as it is now.

@@ -48,7 +48,7 @@ pub struct Leases {
     /// The last commit, and the last one of which it is known what became of it.
     committed: Seq,
     told: Seq,
-    /// Batches with acknowledgements, oldest first.
+    /// Batches with acknowledgements or hooks, oldest first.
     waiting: VecDeque<(Seq, Actions)>,
     /// Emptied batches, kept for their memory.
     spare: Vec<Actions>,
@@ -68,6 +68,12 @@ pub struct Leases {
     /// Why the last rewrite failed: said once, until one succeeds or fails otherwise.
     complaint: Option<String>,
     copy: Vec<u8>,
+}
+
+/// Whether somebody is to hear of a batch only when it is on disk.
+fn waits(actions: &Actions) -> bool {
+    actions.replies.iter().any(|reply| reply.durable)
+        || actions.hooks.as_ref().is_some_and(|hooks| !hooks.is_empty())
 }
 
 impl Leases {
@@ -108,8 +114,8 @@ impl Leases {
         }
     }
 
-    /// Gives a batch's records to the journal and takes the batch, if any of its replies must wait
-    /// for them; `actions` is empty afterwards in any case.
+    /// Gives a batch's records to the journal and takes the batch, if any of its replies or hooks
+    /// must wait for them; `actions` is empty afterwards in any case.
     pub fn commit(&mut self, actions: &mut Actions, now: Now) {
         self.wanted |= actions.rewrite;
         if actions.journal.is_empty() {
@@ -123,9 +129,10 @@ impl Leases {
         let result = self.journal.commit(&actions.journal);
         self.committed = result.unwrap_or(self.committed);
         match result {
-            Ok(seq) if actions.replies.iter().any(|reply| reply.durable) => {
+            Ok(seq) if waits(actions) => {
                 let mut next = self.spare.pop().unwrap_or_default();
                 next.clear();
+                next.hooks = actions.hooks.is_some().then(Vec::new);
                 self.waiting.push_back((seq, std::mem::replace(actions, next)));
             }
             Ok(_) => actions.clear(),

@@ -12,6 +12,7 @@ use crate::link::Link;
 use crate::msg::{Start, ToParent, ToServer};
 use crate::tables::Feed;
 use crate::udp::{Accept, Udp};
+use prefork::hooks::Teller;
 use proto::unix::{Channel, Error as ChannelError};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -108,7 +109,8 @@ impl Handed {
             feed: Feed::new(&start.tables),
             helper: None,
             confirm: period.map(|period| (period, period)),
-            actions: Actions::default(),
+            actions: Actions { hooks: start.hooks.then(Vec::new), ..Actions::default() },
+            teller: Teller::default(),
             clock,
         })
     }

@@ -1,103 +1,87 @@
-//! The administrator's programs (`exec` in hast.conf): started, not waited for, and told of if they
-//! fail or do not come to an end.
+//! The administrator's programs (`exec` in hast.conf), as the parent has them run: by a process that
+//! does nothing else, and that is never waited for.
 
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
-use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use crate::config::Config;
+use nix::poll::{PollFd, PollFlags};
+use prefork::hooks::{Event, FromParent, Teller, role};
+use proto::unix::Channel;
+use std::path::PathBuf;
+use std::time::Instant;
+use supervise::{Answer, Attendant, Child};
 
-/// How long a hook may run before that is told, and then how often.
-const LONG: Duration = Duration::from_secs(60);
+/// Title of the process that runs hooks.
+pub const HOOKS: &str = "hastlite: hooks";
 
-/// How often to look whether hooks have ended.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// The most that run at a time.
-const MOST: usize = 32;
-
-struct Hook {
-    what: String,
-    child: Child,
-    told: Instant,
-    since: Instant,
-}
-
-/// All that run.
+/// The runner, if any resource has a hook, and what it is told.
 #[derive(Default)]
-pub struct Hooks(Vec<Hook>);
+pub struct Hooks {
+    scripts: Vec<PathBuf>,
+    runner: Option<Attendant<FromParent>>,
+    teller: Teller,
+}
 
 impl Hooks {
-    /// Starts one.
-    pub fn run(&mut self, exec: Option<&PathBuf>, arguments: &[&str]) {
+    /// Takes the programs of a configuration. Those of an earlier one keep their numbers, by which
+    /// events that are on their way mean them.
+    pub fn configure(&mut self, config: &Config) -> Result<(), String> {
+        let before = self.scripts.len();
+        for exec in config.resources.iter().filter_map(|resource| resource.exec.as_ref()) {
+            if !self.scripts.contains(exec) {
+                self.scripts.push(exec.clone());
+            }
+        }
+        if self.scripts.len() == before {
+            return Ok(());
+        }
+        match &mut self.runner {
+            Some(runner) => runner.tell(FromParent::Scripts(self.scripts.clone())),
+            None => {
+                let role = role(HOOKS, self.scripts.clone());
+                self.runner = Some(Attendant::start(role).map_err(|e| e.to_string())?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has one run, after all those of the same resource before it.
+    pub fn run(&mut self, exec: Option<&PathBuf>, name: &str, arguments: &[&str]) {
         let Some(exec) = exec else { return };
-        let what = format!("{} {}", exec.display(), arguments.join(" "));
-        if self.0.len() >= MOST {
-            log::error!("{what}: not started, {MOST} hooks are running");
+        let Some(script) = self.scripts.iter().position(|known| known == exec) else {
+            log::error!("[{name}] {}: not among the hooks of this configuration", exec.display());
             return;
-        }
-        match start(exec, arguments) {
-            Ok(child) => {
-                let now = Instant::now();
-                self.0.push(Hook { what, child, told: now, since: now });
-            }
-            Err(error) => log::error!("{what}: {error}"),
-        }
-    }
-
-    /// When [`Hooks::look`] is due.
-    pub fn due(&self, now: Instant) -> Option<Instant> {
-        (!self.0.is_empty()).then(|| now + LOOK)
-    }
-
-    /// Tells of those that have ended badly, or do not end.
-    pub fn look(&mut self, now: Instant) {
-        self.0.retain_mut(|hook| match hook.child.try_wait() {
-            Ok(Some(status)) => {
-                if !status.success() {
-                    log::error!("{}: {status}", hook.what);
-                }
-                false
-            }
-            Ok(None) => {
-                if now.duration_since(hook.told) >= LONG {
-                    let seconds = now.duration_since(hook.since).as_secs();
-                    log::warn!("{}: has been running for {seconds} seconds", hook.what);
-                    hook.told = now;
-                }
-                true
-            }
-            Err(error) => {
-                log::error!("{}: wait: {error}", hook.what);
-                false
-            }
+        };
+        self.teller.tell(Event {
+            script: u16::try_from(script).unwrap_or(u16::MAX),
+            key: name.into(),
+            arguments: arguments.iter().map(|word| word.as_bytes().to_vec()).collect(),
+            environment: Vec::new(),
         });
     }
-}
 
-fn start(exec: &Path, arguments: &[&str]) -> std::io::Result<Child> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| {
-        OsString::from("/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    });
-    // Our own descriptors are all closed by execve.
-    let mut command = Command::new(exec);
-    let none = SigSet::empty();
-    // SAFETY: what runs between fork and execve is one system call, and allocates nothing.
-    unsafe {
-        command.pre_exec(move || {
-            // Or the hook, and all that it starts, could not be ended by SIGTERM: we read our own
-            // signals from a descriptor, and have them blocked.
-            Ok(pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&none), None)?)
-        });
+    /// What to wait for.
+    pub fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let blocked = self.teller.blocked().map(|fd| PollFd::new(fd, PollFlags::POLLOUT));
+        self.runner.iter().flat_map(Attendant::poll_fds).chain(blocked)
     }
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", path)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
+
+    /// When [`Hooks::turn`] is due.
+    pub fn due(&self) -> Option<Instant> {
+        self.runner.as_ref().and_then(Attendant::due)
+    }
+
+    /// Sees to the runner, and tells it what waits.
+    pub fn turn(&mut self, now: Instant) -> Result<(), String> {
+        if let Some(runner) = &mut self.runner
+            && let Some((channel, _)) = runner.see_to(now)?
+        {
+            self.teller.connect(channel).map_err(|e| format!("channel to {HOOKS}: {e}"))?;
+        }
+        self.teller.flush();
+        Ok(())
+    }
+
+    /// The runner and its channel, for the ordered end.
+    pub fn into_parts(self) -> (Option<Channel<FromParent, Answer>>, Option<Child>) {
+        self.runner.map(Attendant::into_parts).unwrap_or_default()
+    }
 }
