@@ -5,7 +5,7 @@
 #![allow(clippy::expect_used)]
 
 #[cfg(target_os = "linux")]
-#[path = "hooks_linux.rs"]
+#[path = "hooks/linux.rs"]
 mod linux;
 
 #[cfg(target_os = "linux")]

@@ -1,6 +1,6 @@
 //! See `hooks.rs`.
 
-#[path = "../../supervise/tests/runner.rs"]
+#[path = "../../../supervise/tests/runner.rs"]
 mod runner;
 
 use std::fs;
