@@ -1,8 +1,10 @@
 //! The server's side.
 
+use std::io::Write;
 use std::process::{ExitCode, Termination};
 
 mod accepting;
+mod block;
 mod call;
 mod decide;
 mod executor;
@@ -55,6 +57,8 @@ fn start(inherited: inherited::Inherited, options: &Options) -> Result<Call, Err
         )));
     }
     process::forget_caller_signals()?;
+    // What the program has written so far would come out of each copy of it.
+    let _ = std::io::stdout().flush();
     if process::fork_unheld()?.is_some() {
         // The client, our parent, has waited for this.
         process::end(0);

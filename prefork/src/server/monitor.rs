@@ -11,7 +11,7 @@ use nix::sys::socket::{MsgFlags, send};
 
 use super::call::Call;
 use super::decide::HangUp;
-use super::executor::become_executor;
+use super::executor::Caller;
 use super::options::Options;
 use super::process::{self, Forked, Held};
 use super::receive::{self, timeout};
@@ -38,16 +38,17 @@ fn start(call: OwnedFd, options: &Options) -> Result<Call, Error> {
     if unsafe { libc::setpgid(0, 0) } < 0 {
         return Err(Error::last("setpgid"));
     }
-    let Some(received) = receive::request(&call, options.request_timeout)? else {
+    let Some((streams, block)) = receive::request(&call, options.request_timeout)? else {
         process::end(0);
     };
+    let caller = Caller::new(streams, block);
     match process::fork()? {
         Forked::Child => {
             drop(call);
-            become_executor(received)
+            caller.replace_us()
         }
         Forked::Parent(executor) => {
-            drop(received);
+            drop(caller);
             watch(&call, &executor, options)?;
             process::end(0)
         }

@@ -2,7 +2,6 @@
 //! of fork(2), waitpid(2) and process groups. Not for starting other programs.
 
 use std::ffi::c_int;
-use std::io::{self, Write};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
@@ -44,8 +43,6 @@ pub(super) fn fork() -> Result<Forked, Error> {
 
 /// As [`fork`], with nothing to hear of the child's end: its number, or `None` in the child.
 pub(super) fn fork_unheld() -> Result<Option<i32>, Error> {
-    // What is written later is to be written once.
-    let _ = io::stdout().flush();
     // SAFETY: `serve` has made sure that there is one thread, so that the copy may do whatever
     // the original may.
     match unsafe { libc::fork() } {

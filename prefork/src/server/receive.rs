@@ -10,42 +10,47 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 
+use super::block::Block;
 use crate::Error;
-use crate::protocol::{DESCRIPTORS, FILLER, Request, request_length};
+use crate::protocol::{DESCRIPTORS, FILLER, request_length};
 
-/// So much is read at a time: most requests come in one piece.
-const PIECE: usize = 16 << 10;
+/// So much is read while the length is not known: most requests are shorter.
+const PIECE: usize = 4 << 10;
+
+/// And so much at the most when it is.
+const MOST: usize = 1 << 20;
 
 /// What comes before the length of a request: a byte, and one with each descriptor.
 const FILLERS: usize = 1 + DESCRIPTORS;
 
-/// A call as it was received.
-#[derive(Debug)]
-pub(super) struct Received {
-    /// The caller's 0, 1 and 2.
-    pub streams: [OwnedFd; DESCRIPTORS],
-    pub request: Request,
-}
+/// Where the request proper begins, after its length.
+const START: usize = FILLERS + 4;
 
-/// Reads a request; `None` if the caller has gone away before it was complete.
+/// Reads a request, whose descriptors are the caller's 0, 1 and 2; `None` if the caller has gone
+/// away before it was complete.
 ///
 /// # Errors
 /// It is none, or not complete within `patience`.
-pub(super) fn request(call: &OwnedFd, patience: Duration) -> Result<Option<Received>, Error> {
-    let until = Instant::now().checked_add(patience);
+pub(super) fn request(
+    call: &OwnedFd,
+    patience: Duration,
+) -> Result<Option<([OwnedFd; DESCRIPTORS], Block)>, Error> {
+    let mut until = None;
     let mut partial = Partial::default();
-    let mut piece = vec![0; PIECE];
     loop {
-        match receive(call, &mut piece, &mut partial.streams) {
-            Ok(0) => return Ok(None),
-            Ok(count) => partial.bytes.extend_from_slice(piece.get(..count).unwrap_or_default()),
-            Err(Errno::EAGAIN) => wait(call, until)?,
-            Err(Errno::EINTR) => {}
-            Err(Errno::ECONNRESET) => return Ok(None),
+        match partial.receive(call) {
+            Ok(0) | Err(Errno::ECONNRESET) => return Ok(None),
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
+            Err(Errno::EAGAIN) => {
+                let until = *until.get_or_insert_with(|| Instant::now().checked_add(patience));
+                wait(call, until)?;
+                continue;
+            }
             Err(errno) => return Err(Error::system("read a request", errno)),
         }
-        if let Some(length) = partial.complete()? {
-            return partial.finish(length).map(Some);
+        if partial.missing()? == Some(0) {
+            return partial.finish().map(Some);
         }
     }
 }
@@ -58,30 +63,38 @@ struct Partial {
 }
 
 impl Partial {
-    /// The length of the request proper, if all of it is there.
-    fn complete(&self) -> Result<Option<usize>, Error> {
-        let fillers = self.bytes.iter().take(FILLERS);
-        if self.streams.len() > DESCRIPTORS || fillers.into_iter().any(|byte| *byte != FILLER) {
+    /// How many bytes are still to come, if that is known.
+    fn missing(&self) -> Result<Option<usize>, Error> {
+        let mut fillers = self.bytes.iter().take(FILLERS);
+        if self.streams.len() > DESCRIPTORS || fillers.any(|byte| *byte != FILLER) {
             return Err(Error::says("a request does not begin as one"));
         }
         let Some(&announced) = self.bytes.get(FILLERS..).and_then(|rest| rest.first_chunk()) else {
             return Ok(None);
         };
-        let length = request_length(announced).map_err(unacceptable)?;
-        let total = FILLERS + announced.len() + length;
-        if self.bytes.len() > total {
-            return Err(Error::says("a request is longer than it says"));
-        }
-        Ok((self.bytes.len() == total).then_some(length))
+        let total = START + request_length(announced).map_err(unacceptable)?;
+        let missing = total.checked_sub(self.bytes.len());
+        missing.map(Some).ok_or_else(|| Error::says("a request is longer than it says"))
     }
 
-    fn finish(self, length: usize) -> Result<Received, Error> {
-        let start = self.bytes.len().saturating_sub(length);
-        let request = Request::decode(self.bytes.get(start..).unwrap_or_default());
-        let request = request.map_err(unacceptable)?;
+    fn finish(mut self) -> Result<([OwnedFd; DESCRIPTORS], Block), Error> {
         let streams = <[OwnedFd; DESCRIPTORS]>::try_from(self.streams)
             .map_err(|some| Error::says(format!("a request with {} descriptors", some.len())))?;
-        Ok(Received { streams, request })
+        self.bytes.drain(..START.min(self.bytes.len()));
+        Ok((streams, Block::parse(self.bytes).map_err(unacceptable)?))
+    }
+
+    /// Reads what is there, but not beyond the end of the request once that is known; the number of
+    /// bytes.
+    fn receive(&mut self, call: &OwnedFd) -> Result<usize, Errno> {
+        let from = self.bytes.len();
+        // One more than is missing, so that a request that is too long is seen.
+        let want = self.missing().ok().flatten().map_or(PIECE, |missing| missing.min(MOST) + 1);
+        self.bytes.resize(from + want, 0);
+        let piece = self.bytes.get_mut(from..).unwrap_or_default();
+        let count = receive(call, piece, &mut self.streams);
+        self.bytes.truncate(from + count.unwrap_or(0));
+        count
     }
 }
 
@@ -132,6 +145,7 @@ mod tests {
     use nix::sys::socket::{ControlMessage, sendmsg};
 
     use super::*;
+    use crate::protocol::Request;
 
     /// A caller's side of a call and the server's.
     fn pair() -> (UnixStream, OwnedFd) {
@@ -157,7 +171,7 @@ mod tests {
         request.encode().expect("short enough")
     }
 
-    fn read(call: &OwnedFd) -> Result<Option<Received>, String> {
+    fn read(call: &OwnedFd) -> Result<Option<([OwnedFd; DESCRIPTORS], Block)>, String> {
         request(call, Duration::from_secs(5)).map_err(|error| error.to_string())
     }
 
@@ -172,9 +186,10 @@ mod tests {
             }
             caller
         });
-        let received = read(&call).expect("good").expect("whole");
-        assert_eq!(received.request.arguments, ["prog", ""]);
-        assert_eq!(received.request.environment.len(), 1);
+        let (_, block) = read(&call).expect("good").expect("whole");
+        let (environment, words) = block.leak();
+        assert_eq!(words, ["prog", ""]);
+        assert_eq!(environment.len(), 2, "one and the end");
         drop(sender.join().expect("join"));
     }
 
