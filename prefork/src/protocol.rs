@@ -246,6 +246,14 @@ impl Status {
     }
 }
 
+/// Whether a client ends by this signal itself when the script was ended by it, so that its caller
+/// sees what it would have seen without it. All others, and those with a core file, become exit
+/// code 127 and a message.
+pub fn is_passed_on(signal: u8) -> bool {
+    use libc::{SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGTERM};
+    [SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGTERM].contains(&i32::from(signal))
+}
+
 #[cfg(test)]
 #[path = "protocol_tests.rs"]
 mod tests;
