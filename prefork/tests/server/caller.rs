@@ -14,10 +14,15 @@ use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use super::proc::{Process, eventually};
 use super::program::SCRIPT;
 
+/// The original client.
 const CLIENT: &str = "/usr/bin/prefork-interp";
+
+/// Our own.
+const OURS: &str = env!("CARGO_BIN_EXE_prefork-interp");
 
 /// A script with a server of its own, which ends with it.
 pub struct Script {
+    client: &'static str,
     ident: String,
     program: PathBuf,
     folder: PathBuf,
@@ -35,7 +40,14 @@ impl Script {
         std::fs::create_dir(&folder).expect("a folder");
         let settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         let program = std::env::current_exe().expect("our name");
-        Script { ident, program, folder, settings: settings.collect() }
+        Script { client: CLIENT, ident, program, folder, settings: settings.collect() }
+    }
+
+    /// The same, called through our own client.
+    pub fn through_ours(settings: &[(&str, &str)]) -> Script {
+        let mut script = Script::new(settings);
+        script.client = OURS;
+        script
     }
 
     /// The same, of a copy of the program that may be changed.
@@ -60,13 +72,13 @@ impl Script {
         &self.ident
     }
 
-    /// The original client, about to call.
+    /// The client, about to call.
     pub fn call(&self, words: &[&str]) -> Command {
         self.call_with(words.iter().map(OsStr::new))
     }
 
     pub fn call_with<'a>(&self, words: impl Iterator<Item = &'a OsStr>) -> Command {
-        let mut command = Command::new(CLIENT);
+        let mut command = Command::new(self.client);
         command.args(["-U", "-g", &self.ident]).arg(&self.program).arg(SCRIPT).args(words);
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());

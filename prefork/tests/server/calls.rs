@@ -135,7 +135,14 @@ pub fn closes_all() {
 }
 
 pub fn two_thousand() {
-    let script = Script::new(&[("TEST_LIMIT", "4")]);
+    all_right(&Script::new(&[("TEST_LIMIT", "4")]));
+}
+
+pub fn two_thousand_through_ours() {
+    all_right(&Script::through_ours(&[("TEST_LIMIT", "4")]));
+}
+
+fn all_right(script: &Script) {
     let right = || (0..500).filter(|_| script.code(&["exit", "7"]) == 7).count();
     let total: usize = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..4).map(|_| scope.spawn(right)).collect();
