@@ -79,3 +79,66 @@ fn is_alive(path: &Path) -> bool {
     let answer = socket::connect(socket.as_raw_fd(), &address);
     !matches!(answer, Err(Errno::ECONNREFUSED | Errno::ENOENT))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::{Flock, FlockArg};
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        /// With a socket, a lock, and what is known of them.
+        fn new(name: &str) -> (Folder, PathBuf, PathBuf, Used) {
+            let folder =
+                std::env::temp_dir().join(format!("preclean-{name}-{}", std::process::id()));
+            fs::create_dir(&folder).unwrap();
+            let (socket, path) = (folder.join("sx"), folder.join("lx"));
+            drop(UnixListener::bind(&socket).unwrap());
+            let seen = used(&socket);
+            (Folder(folder), socket, path, seen)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_has_not_been_used_since_is_removed() {
+        let (folder, socket, path, seen) = Folder::new("unused");
+        assert!(!is_alive(&socket));
+        assert!(clean(&socket, &path, &seen));
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_has_been_used_since_stays() {
+        let (_folder, socket, path, mut seen) = Folder::new("used");
+        seen.0 -= 1;
+        assert!(!clean(&socket, &path, &seen));
+        assert!(socket.exists() && path.exists());
+        // Another server has come.
+        let seen = used(&socket);
+        fs::remove_file(&socket).unwrap();
+        let _listener = UnixListener::bind(&socket).unwrap();
+        assert!(is_alive(&socket));
+        assert!(!clean(&socket, &path, &seen));
+        assert!(socket.exists() && path.exists());
+    }
+
+    #[test]
+    fn what_is_locked_is_not_waited_for() {
+        let (_folder, socket, path, seen) = Folder::new("locked");
+        let lock = fs::File::create(&path).unwrap();
+        let lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
+        assert!(!clean(&socket, &path, &seen));
+        assert!(socket.exists() && path.exists());
+        drop(lock);
+        assert!(clean(&socket, &path, &seen));
+    }
+}
