@@ -146,7 +146,7 @@ fn a_call_may_be_large() {
 #[test]
 fn callers_at_the_same_time_have_one_server() {
     let world = World::new();
-    let program = |number: usize| if number % 2 == 0 { ours() } else { ORIGINAL };
+    let program = |number: usize| if number.is_multiple_of(2) { ours() } else { ORIGINAL };
     let calls: Vec<_> = (0..8)
         .map(|number| {
             let words = ["-U", "perl", "script", "server"];
