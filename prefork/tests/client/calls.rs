@@ -62,6 +62,7 @@ fn a_script_is_called_by_its_first_line() {
     let mut call = world.command(script, &["variable", "SAID"]);
     call.env("SAID", "a=b\nc");
     assert_eq!(Outcome::of(call.spawn().unwrap()).output, "a=b\nc\n");
+    assert_eq!(world.run(ours(), &["-U", "--kill", "perl", script]).code(), Some(0));
 }
 
 #[test]
