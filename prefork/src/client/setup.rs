@@ -100,7 +100,7 @@ fn listen(path: &Path) -> Result<OwnedFd, Error> {
     system::close_on_exec(&listener).map_err(failed)?;
     let address = UnixAddr::new(path).map_err(failed)?;
     socket::bind(listener.as_raw_fd(), &address).map_err(failed)?;
-    socket::listen(&listener, Backlog::MAXALLOWABLE).map_err(failed)?;
+    socket::listen(&listener, Backlog::MAXCONN).map_err(failed)?;
     fcntl(&listener, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
     Ok(listener)
 }
