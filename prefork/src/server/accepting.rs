@@ -99,6 +99,9 @@ impl<'a> Server<'a> {
 
     /// Waits until something happens, and does what it asks for.
     fn turn(&mut self) -> Result<Next, Error> {
+        if self.errors >= self.options.max_errors.max(1) {
+            return Err(Error::says(format!("{} failures to take a call: giving up", self.errors)));
+        }
         let room = decide::room(self.options, self.monitors.len());
         let idle = self.busy.elapsed();
         let patience = decide::patience(self.options, self.monitors.len(), idle);
@@ -147,8 +150,7 @@ impl<'a> Server<'a> {
             }
             Err(error) => {
                 self.failed(&error);
-                let over = self.errors >= self.options.max_errors.max(1);
-                Ok(if over { Next::End } else { Next::Go })
+                Ok(Next::Go)
             }
         }
     }

@@ -2,7 +2,6 @@
 //! it, and have those descriptors open.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -119,20 +118,20 @@ fn check_watcher(script: &Script, client: Process) -> Process {
 /// and its standard streams are pipes that somebody waits for.
 pub fn nothing_kept() {
     let script = Script::new(&[]);
-    let (mut held, writer) = std::io::pipe().expect("a pipe");
+    let file = std::fs::File::open("/etc/passwd").expect("open");
     let (low, high) = (10, 251);
     let mut first = script.call(&["look"]);
     first.stdout(Stdio::piped()).stderr(Stdio::piped());
     // SAFETY: system calls on plain numbers, between fork and execve.
     unsafe {
-        let fd = writer.as_raw_fd();
+        let fd = file.as_raw_fd();
         first.pre_exec(move || {
             for number in [low, high] {
                 if libc::dup2(fd, number) < 0 {
                     return Err(std::io::Error::last_os_error());
                 }
             }
-            for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGCHLD] {
+            for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGUSR1] {
                 libc::signal(signal, libc::SIG_IGN);
             }
             let mut set = std::mem::zeroed();
@@ -141,21 +140,19 @@ pub fn nothing_kept() {
             Ok(())
         });
     }
-    // The client waits for the setup, which nobody can whose children are not to be waited for: it
-    // is not a matter of the server. Both of our ends are read to their end below.
     let mut child = first.spawn().expect("the client runs");
-    drop(writer);
-    let mut text = Vec::new();
-    held.read_to_end(&mut text).expect("nobody has 10 and 251 any more");
-    let output = child.stdout.take().map(std::io::read_to_string);
-    let errors = child.stderr.take().map(std::io::read_to_string);
-    let status = child.wait().expect("wait");
-    let _ = (output, errors, status);
+    let read = |stream: std::fs::File| std::io::read_to_string(stream).expect("it ends");
+    let text = child.stdout.take().map(|stream| read(std::os::fd::OwnedFd::from(stream).into()));
+    let errors = child.stderr.take().map(|stream| read(std::os::fd::OwnedFd::from(stream).into()));
+    let first = text.expect("a pipe");
+    let server = |text: &str| text.split_whitespace().nth(1).map(str::to_owned);
+    assert!(child.wait().expect("wait").success(), "{errors:?}");
 
     for _ in 0..3 {
         let output = script.output(&["look"]);
         let text = String::from_utf8(output.stdout).expect("UTF-8");
         let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(server(&text), server(&first), "not the server that the first call has started");
         let [_, own, server, signals] = lines[..] else { panic!("{text}") };
         let server: Vec<&str> = server.split(' ').collect();
         assert_eq!(own.split(' ').count(), 3, "{own}");
