@@ -10,7 +10,9 @@ use libfuzzer_sys::fuzz_target;
 use supervise::Moment;
 use supervise::attribution::census::Census;
 use supervise::attribution::ring::{Format, Layout};
-use supervise::attribution::tracepoint::{EXEC, EXIT, Formats, RENAME, Record, SIGNAL, TASK, Unfit};
+use supervise::attribution::tracepoint::{
+    EXEC, EXIT, Formats, RENAME, Record, SIGNAL, TASK, Unfit,
+};
 
 fuzz_target!(|input: &[u8]| {
     let mut parts = input.splitn(7, |&byte| byte == 0);
