@@ -9,8 +9,7 @@ pub mod protocol;
 pub mod rundir;
 pub mod server;
 
-mod error;
 mod sha256;
 
-pub use error::Error;
 pub use server::{Call, Options, serve};
+pub use supervise::Error;

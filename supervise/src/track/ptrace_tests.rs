@@ -1,3 +1,5 @@
+//! What a traced process does, as notes and signals: stories, and a kernel made up.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
