@@ -60,6 +60,38 @@ fn a_kill_of_a_thread_s_number_is_told_with_the_killer() {
     assert!(ended.err.contains(&from), "{}", ended.err);
 }
 
+/// And the whole of it: a second daemon that finds that number in its own PID file at its start.
+#[test]
+fn a_second_daemon_s_stale_pid_file() {
+    require_root();
+    let folder = std::env::temp_dir().join(format!("tandem-story-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a directory");
+    let (second, file) = (folder.join("second"), folder.join("second.pid"));
+    std::fs::copy("/bin/sh", &second).expect("copy");
+    for witness in ["trace", "audit", "ptrace"] {
+        let (child, thread, process) = daemon(witness);
+        std::fs::write(&file, format!("{thread}\n")).expect("yesterday's number");
+        let mut starts = Command::new(&second)
+            .args(["-c", "kill $(cat $1); echo $$ >$1; read x", "second"])
+            .arg(&file)
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("start");
+        let ended = end(child);
+        assert_eq!(ended.signal(), Some(libc::SIGTERM), "{witness}: {}", ended.err);
+        for says in [
+            format!("SIGTERM to thread {thread} of process {process}"),
+            format!("from pid {} (uid 0, {}", starts.id(), second.display()),
+            format!("{thread} is no process but a thread of {process}"),
+        ] {
+            assert!(ended.err.contains(&says), "{witness}: {says} in {}", ended.err);
+        }
+        drop(starts.stdin.take());
+        starts.wait().expect("the second daemon ends");
+    }
+    std::fs::remove_dir_all(&folder).expect("remove");
+}
+
 #[test]
 fn sigkill_has_a_sender() {
     require_root();
@@ -120,6 +152,16 @@ fn track_tells_of_every_fork_and_end() {
         assert_eq!(outcomes[2], serde_json::json!({"exited": {"code": 5}}));
         assert_eq!(events.last().expect("an event")["event"], "empty");
     }
+}
+
+#[test]
+fn track_is_checked_against_the_kernel_s_records() {
+    require_root();
+    let script = "i=0; while [ $i -lt 200 ]; do (exit 7); i=$((i+1)); done";
+    let ended = run(&["track", "--check", "--count", "--", "sh", "-c", script]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.err);
+    assert_eq!(ended.out, "201 forks, 1 execs, 201 exits, 0 gaps, 0 events lost\n");
+    assert!(ended.err.contains("agree with 201 ends"), "{}", ended.err);
 }
 
 #[test]

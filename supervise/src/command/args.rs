@@ -22,8 +22,8 @@ usage: supervise [-bhqv] [-n name] [--audit] [--exit-code-style=signal|128+n] [-
        supervise status [--json] name
        supervise signal name signal
        supervise restart [--wait seconds] name
-       supervise track [--json] [--backend=auto|connector|ptrace] --pid number
-       supervise track [--json] [--backend=auto|connector|ptrace] -- command [argument ...]";
+       supervise track [--check] [--count] [--json] [--backend=auto|connector|ptrace]
+                 --pid number | -- command [argument ...]";
 
 /// How long `stop` and `restart` wait unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -175,6 +175,10 @@ pub struct Track {
     pub json: bool,
     /// `--backend`.
     pub backend: Backend,
+    /// `--check`.
+    pub check: bool,
+    /// `--count`.
+    pub count: bool,
 }
 
 /// Reads the words after our own name. The error is one line for stderr.
@@ -285,6 +289,8 @@ fn track(words: impl Iterator<Item = OsString>) -> Result<Wanted, String> {
         let Some(arg) = parser.next().map_err(text)? else { break };
         match arg {
             Arg::Long("json") => track.json = true,
+            Arg::Long("check") => track.check = true,
+            Arg::Long("count") => track.count = true,
             Arg::Long("backend") => track.backend = value(&mut parser, "--backend")?,
             Arg::Long("pid") => {
                 let pid: i32 = value(&mut parser, "--pid")?;

@@ -1,6 +1,12 @@
 //! `supervise track`: what becomes of a command or a process, and of all that it makes, one event
 //! a line, until the last of them has ended.
 
+mod words;
+
+#[cfg_attr(target_os = "linux", path = "track/check_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "track/check_bsd.rs")]
+mod check;
+
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -10,11 +16,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use supervise::launch::{Command, Failure, Inherited, Running};
 use supervise::logger::{self, Destination};
 use supervise::reaper::{self, Change};
-use supervise::track::{Changed, Event, Heard, Parent, ProcId, Tracker};
+use supervise::track::{Changed, Event, Heard, Tracker};
 use supervise::{Exit, Moment, Signals};
 
 use super::args::{Style, Track};
 use super::{OURS, ending};
+use check::Check;
+use words::{Totals, json, line};
+
+/// How often, in milliseconds, a second witness that owes us an answer is asked again.
+const AGAIN: u16 = 100;
 
 /// What ends us, or is the command's to be ended by.
 const READ: &[i32] = &[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGCHLD];
@@ -42,8 +53,17 @@ fn tell(wanted: &Track) -> Result<Option<Exit>, Failed> {
     let inherited = Inherited::take().map_err(ours)?;
     logger::init(Destination::SharedStderr, "supervise", false).map_err(ours)?;
     let signals = Signals::open(READ).map_err(ours)?;
+    // Before the tracker: it must know of every end that is told.
+    let check = Check::open(wanted.check).map_err(ours)?;
     let mut tracker = Tracker::open(wanted.backend).map_err(ours)?;
-    let mut teller = Teller { json: wanted.json, command: None, exit: None, empty: false };
+    let mut teller = Teller {
+        json: wanted.json,
+        totals: wanted.count.then(Totals::default),
+        check,
+        command: None,
+        exit: None,
+        empty: false,
+    };
     let running = match wanted.pid {
         Some(pid) => {
             tracker.attach(pid).map_err(ours)?;
@@ -69,12 +89,17 @@ fn tell(wanted: &Track) -> Result<Option<Exit>, Failed> {
         }
         teller.read(&mut tracker)?;
         log::logger().flush();
-        if teller.empty && (running.is_none() || teller.exit.is_some()) {
+        if teller.empty && (running.is_none() || teller.exit.is_some()) && !teller.check.waits() {
+            teller.finish()?;
             return Ok(teller.exit);
         }
         let fds = [signals.as_fd(), tracker.as_fd()];
         let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        match poll(&mut fds, PollTimeout::NONE) {
+        let timeout = match teller.check.waits() {
+            true => PollTimeout::from(AGAIN),
+            false => PollTimeout::NONE,
+        };
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(ours(format!("poll: {errno}"))),
         }
@@ -103,6 +128,9 @@ fn start(
 /// Tells what happens.
 struct Teller {
     json: bool,
+    /// Only at the end, how many there were.
+    totals: Option<Totals>,
+    check: Check,
     /// The command's number, if there is one.
     command: Option<i32>,
     /// How it ended.
@@ -116,6 +144,7 @@ impl Teller {
     fn read(&mut self, tracker: &mut Tracker) -> Result<(), Failed> {
         let mut events = Vec::new();
         tracker.read(&mut events).map_err(ours)?;
+        self.check.audit(&mut events).map_err(ours)?;
         for Changed { pid, change, .. } in children(tracker)? {
             if let Change::Ended(exit) = change
                 && self.command == Some(pid)
@@ -131,14 +160,28 @@ impl Teller {
                 Event::Fork { .. } => self.empty = false,
                 _ => {}
             }
-            text += &if self.json { json(event).to_string() } else { line(event) };
-            text.push('\n');
+            match &mut self.totals {
+                Some(totals) => totals.add(event),
+                None => {
+                    text += &if self.json { json(event).to_string() } else { line(event) };
+                    text.push('\n');
+                }
+            }
         }
-        match std::io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(ours(format!("write: {error}"))),
-        }
+        say(&text)
     }
+
+    /// The last words.
+    fn finish(&self) -> Result<(), Failed> {
+        if let Some(agreed) = self.check.agreed() {
+            log::info!("the kernel's own records agree with {agreed} ends");
+        }
+        self.totals.map_or(Ok(()), |totals| say(&(totals.told(self.json) + "\n")))
+    }
+}
+
+fn say(text: &str) -> Result<(), Failed> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| ours(format!("write: {error}")))
 }
 
 /// What has become of children: the tracker knows, if it waits for them itself.
@@ -151,70 +194,4 @@ fn children(tracker: &mut Tracker) -> Result<Vec<Changed>, Failed> {
         changes.push(Changed { pid, change, traced: false, at: Moment::now() });
     }
     Ok(changes)
-}
-
-/// An event for people.
-fn line(event: &Event) -> String {
-    match event {
-        Event::Fork { id, parent, found, at } => {
-            let how = if *found { "found" } else { "fork" };
-            let parent = match parent {
-                Parent::Exact(parent) => format!("of {parent}"),
-                Parent::Ancestor(ancestor) => format!("below {ancestor}"),
-                Parent::Unknown => "of nobody known".to_owned(),
-            };
-            format!("{at} {how} {id} {parent}")
-        }
-        Event::Exec { id, path, at } => match path {
-            Some(path) => format!("{at} exec {id} {}", path.display().to_string().escape_debug()),
-            None => format!("{at} exec {id}"),
-        },
-        Event::Session { id, at } => format!("{at} session {id}"),
-        Event::Exit { id, exit: Some(exit), at } => format!("{at} exit {id} {exit}"),
-        Event::Exit { id, exit: None, at } => format!("{at} exit {id} nobody knows how"),
-        Event::Gap { cause, at } => format!("{at} gap {cause:?}"),
-        Event::Resync { found, vanished, at } => {
-            format!("{at} resync {found} found, {vanished} missed")
-        }
-        Event::Empty { at } => format!("{at} empty"),
-    }
-}
-
-/// An event for programs.
-fn json(event: &Event) -> serde_json::Value {
-    use serde_json::json;
-    let who = |id: &ProcId| json!({"pid": id.pid, "start": id.start.0});
-    match event {
-        Event::Fork { id, parent, found, at } => {
-            let (parent, certain) = match parent {
-                Parent::Exact(parent) => (who(parent), "exact"),
-                Parent::Ancestor(ancestor) => (who(ancestor), "ancestor"),
-                Parent::Unknown => (serde_json::Value::Null, "unknown"),
-            };
-            json!({"event": "fork", "at": at.0, "process": who(id), "parent": parent,
-                "parent_is": certain, "found": found})
-        }
-        Event::Exec { id, path, at } => {
-            let path = path.as_ref().map(|path| path.to_string_lossy());
-            json!({"event": "exec", "at": at.0, "process": who(id), "path": path})
-        }
-        Event::Session { id, at } => json!({"event": "session", "at": at.0, "process": who(id)}),
-        Event::Exit { id, exit, at } => {
-            let outcome = exit.map(|exit| match exit {
-                Exit::Exited(code) => json!({"exited": {"code": code}}),
-                Exit::Signaled { signal, core } => {
-                    let name = supervise::signal_name(signal);
-                    json!({"signaled": {"signal": signal, "name": name, "core": core}})
-                }
-            });
-            json!({"event": "exit", "at": at.0, "process": who(id), "outcome": outcome})
-        }
-        Event::Gap { cause, at } => {
-            json!({"event": "gap", "at": at.0, "cause": format!("{cause:?}")})
-        }
-        Event::Resync { found, vanished, at } => {
-            json!({"event": "resync", "at": at.0, "found": found, "vanished": vanished})
-        }
-        Event::Empty { at } => json!({"event": "empty", "at": at.0}),
-    }
 }
