@@ -34,11 +34,11 @@ sim: ## hastlite's pair in simulation, until a schedule fails or it is stopped
 	HASTLITE_SIM_COUNT=0 $(CARGO) test --release -p hastlite --lib \
 		sim::tests::schedules_from_fresh_seeds -- --nocapture
 
-bench: ## DORA per second beside Kea and ISC dhcpd; then bench-pair and bench-supervise
+bench: ## DORA per second beside Kea and ISC dhcpd; then bench-pair, -supervise, -prefork
 	@tools/packages bench
 	$(CARGO) build --release -p dhcpd -p pfhelper
 	@bench/run
-	@$(MAKE) --no-print-directory bench-pair bench-supervise
+	@$(MAKE) --no-print-directory bench-pair bench-supervise bench-prefork
 
 bench-pair: ## hastlite beside quorum, nbdkit and the least there could be; its resync; migrations
 	@tools/packages bench-pair
@@ -50,6 +50,11 @@ bench-supervise: ## what a wrapper costs 20,000 processes, beside tini and catat
 	@tools/packages bench-supervise
 	$(CARGO) build --release -p supervise --bins --examples
 	@bench/supervise
+
+bench-prefork: ## calls of scripts beside the original prefork-interp, and hooks a second
+	@tools/packages bench-prefork
+	$(CARGO) build --release -p prefork --bins --examples
+	@bench/prefork
 
 check-bsd: ## compile, lint and link for FreeBSD, OpenBSD and NetBSD; check their C headers
 	@tools/packages bsd
@@ -79,4 +84,4 @@ install: ## into $(DESTDIR)$(PREFIX); build first, as another user if you like
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile
 
-.PHONY: build demo demo-pair demo-supervise test sim bench bench-pair bench-supervise check-bsd fuzz-smoke fmt lint deny ci install help
+.PHONY: build demo demo-pair demo-supervise test sim bench bench-pair bench-supervise bench-prefork check-bsd fuzz-smoke fmt lint deny ci install help
