@@ -41,7 +41,8 @@ pub(super) struct Version {
 
 /// Whether a file that is at `version` now was changed while the program was being started, so
 /// that nobody knows what the program has read: after `started`, and not in the future, where the
-/// clock that says so is wrong and every restart would find the same.
+/// clock that says so is wrong and every restart would find the same. (The kernel's times of files
+/// go by ticks: a change shortly before the start may look like one after it, and costs a restart.)
 pub(super) fn changed_at_start(
     version: Option<Version>,
     started: (i64, i64),
