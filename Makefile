@@ -28,7 +28,7 @@ demo-supervise: ## a daemon dies of a stale PID file of another's, and supervise
 test: ## every test, those over network namespaces too (as root)
 	@tools/packages test
 	@tools/fsx >/dev/null
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 
 sim: ## hastlite's pair in simulation, until a schedule fails or it is stopped
 	HASTLITE_SIM_COUNT=0 $(CARGO) test --release -p hastlite --lib \
