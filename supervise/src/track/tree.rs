@@ -6,9 +6,9 @@
 //! - The EXIT of a thread is not that of its process. A process ends with its last thread, and
 //!   its first thread may be gone long before, or be replaced by an execve in another one.
 //! - An EXIT is written after the parent could have reaped the process, so another process may
-//!   have its number by then. Such a one is owed its EXIT, which is told before its successor's.
-//!   Of strangers no account is kept: that all numbers are used once while one of them is between
-//!   two steps of its end, and then its number becomes a member's, is taken not to happen.
+//!   have its number by then. Such a one is owed its EXIT. Which of the two ends comes first
+//!   nobody knows, so that neither has a status, unless the successor does something after it.
+//!   The same account is kept of the strangers that have been heard of or looked up.
 //! - After a loss a number proves nothing. Everything is held back until it has been looked up
 //!   who is there; `settle` then takes it from that.
 
@@ -17,6 +17,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use super::connector::{Note, What};
@@ -35,6 +36,8 @@ pub(crate) struct Tree {
     threads: HashMap<i32, i32>,
     /// Those whose number has been used again before their end was told.
     late: HashMap<i32, VecDeque<Node>>,
+    /// Numbers of processes that are no members, and how many with that number are yet to end.
+    strangers: HashMap<i32, u32>,
     /// Our own children, members or not, and when they were made.
     own: HashMap<i32, Moment>,
     /// What has been noted since somebody began to look who is there.
@@ -53,6 +56,7 @@ impl Tree {
             nodes: HashMap::new(),
             threads: HashMap::new(),
             late: HashMap::new(),
+            strangers: HashMap::new(),
             own: own.map(|id| (id.pid, id.start)).collect(),
             held: None,
             lost: false,
@@ -134,13 +138,18 @@ impl Tree {
             }
             What::Exit { tid, pid, status } => self.exited(tid, pid, status, at, out),
             What::Exec { pid } => {
-                let Some(node) = self.nodes.get_mut(&pid) else { return };
+                let Some(node) = self.nodes.get_mut(&pid) else {
+                    // It is there, even if its first thread has ended before.
+                    self.strangers.entry(pid).or_insert(1);
+                    return;
+                };
                 if at < node.id.start {
                     return;
                 }
                 for tid in node.executed(at) {
                     self.forget_thread(tid, pid);
                 }
+                self.acted(pid);
                 let Some(node) = self.nodes.get(&pid) else { return };
                 out.push(Event::Exec { id: node.id, path: None, at });
             }
@@ -170,10 +179,38 @@ impl Tree {
             return;
         }
         self.given_away(pid, at);
-        let Some(parent) = self.at(parent, at).map(|node| node.id) else { return };
+        let parent = self.at(parent, at).map(|node| node.id);
+        if parent.is_some() {
+            for _ in 0..self.strangers.remove(&pid).unwrap_or_default() {
+                let stranger = Node::stranger(ProcId { pid, start: Moment::default() });
+                self.late.entry(pid).or_default().push_back(stranger);
+            }
+        } else {
+            *self.strangers.entry(pid).or_default() += 1;
+        }
+        // If others are owed their end under this number, nobody can tell theirs from its own.
+        let mut doubt = false;
+        for node in self.late.get_mut(&pid).into_iter().flatten() {
+            node.doubt = true;
+            doubt = true;
+        }
+        let Some(parent) = parent else { return };
+        self.acted(parent.pid);
         let id = ProcId { pid, start: at };
-        self.insert(Node::new(id, at));
+        let mut node = Node::new(id, at);
+        node.doubt = doubt;
+        self.insert(node);
         out.push(Event::Fork { id, parent: Parent::Exact(parent), found: false, at });
+    }
+
+    /// A member did something. If all ends are told that were owed under its number, its own is
+    /// yet to come.
+    fn acted(&mut self, pid: i32) {
+        if !self.late.contains_key(&pid)
+            && let Some(node) = self.nodes.get_mut(&pid)
+        {
+            node.doubt = false;
+        }
     }
 
     /// The number belongs to a new thread or process. If it was a member's, that one has ended,
@@ -196,11 +233,21 @@ impl Tree {
         if !self.own.is_empty() && tid == pid {
             self.own.remove(&pid);
         }
-        let Some(node) = self.nodes.get_mut(&pid) else { return };
+        let Some(node) = self.nodes.get_mut(&pid) else {
+            if tid == pid
+                && let Entry::Occupied(mut count) = self.strangers.entry(pid)
+            {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+            return;
+        };
         let (id, end) = (node.id, node.thread_ended(tid, status, at));
-        if let Some(status) = end {
+        if let Some(exit) = end {
             self.remove(pid);
-            self.ended(id, Exit::from_wait_status(status), at, out);
+            self.ended(id, exit, at, out);
         }
         if tid != pid {
             self.forget_thread(tid, pid);
@@ -218,13 +265,17 @@ impl Tree {
     ) -> bool {
         let Some(queue) = self.late.get_mut(&pid) else { return false };
         let Some(node) = queue.iter_mut().find(|node| node.has(tid)) else { return false };
-        if let Some(status) = node.thread_ended(tid, status, at) {
-            let id = node.id;
-            queue.retain(|node| node.id != id);
+        if let Some(exit) = node.thread_ended(tid, status, at) {
+            let (id, is_member) = (node.id, !node.is_stranger);
+            if let Some(place) = queue.iter().position(|node| node.id == id) {
+                queue.remove(place);
+            }
             if queue.is_empty() {
                 self.late.remove(&pid);
             }
-            self.ended(id, Exit::from_wait_status(status), at, out);
+            if is_member {
+                self.ended(id, exit, at, out);
+            }
         }
         true
     }
@@ -238,15 +289,22 @@ impl Tree {
     }
 
     fn say_if_empty(&mut self, at: Moment, out: &mut Vec<Event>) {
-        if self.peopled && self.nodes.is_empty() && self.late.is_empty() {
+        let mut late = self.late.values().flatten();
+        if self.peopled && self.nodes.is_empty() && late.all(|node| node.is_stranger) {
             self.peopled = false;
             out.push(Event::Empty { at });
         }
     }
 
     /// Takes a member in, with its threads.
-    fn insert(&mut self, node: Node) {
+    fn insert(&mut self, mut node: Node) {
         let pid = node.id.pid;
+        // It may have been a stranger, and others with its number before it.
+        for _ in 1..self.strangers.remove(&pid).unwrap_or_default() {
+            let stranger = Node::stranger(ProcId { pid, start: Moment::default() });
+            self.late.entry(pid).or_default().push_back(stranger);
+            node.doubt = true;
+        }
         self.threads.extend(node.others().map(|tid| (tid, pid)));
         self.nodes.insert(pid, node);
         self.peopled = true;

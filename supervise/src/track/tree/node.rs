@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::c_int;
 use std::time::Duration;
 
-use crate::Moment;
 use crate::track::ProcId;
+use crate::{Exit, Moment};
 
 /// How much later the end of a thread may be noted than that of another which ended after it: the
 /// note is written at the very end, and there is much to do before it.
@@ -22,6 +22,10 @@ pub(super) struct Node {
     /// The last moment it is known to have been there by other means than notes: a FORK from
     /// before it is its own.
     pub(super) since: Moment,
+    /// Whether its status may be another one's, which had or has its number.
+    pub(super) doubt: bool,
+    /// Whether it is no member, and only its end is waited for.
+    pub(super) is_stranger: bool,
     /// Whether its first thread lives.
     first: bool,
     /// Its other threads. A number is counted twice if it has been used again before the end of
@@ -46,6 +50,8 @@ impl Node {
         Node {
             id,
             since,
+            doubt: false,
+            is_stranger: false,
             first: true,
             others: HashMap::new(),
             foretold: HashSet::new(),
@@ -55,6 +61,11 @@ impl Node {
             execed: Moment::default(),
             verdict: Verdict::default(),
         }
+    }
+
+    /// No member. Only its first thread counts.
+    pub(super) fn stranger(id: ProcId) -> Node {
+        Node { is_stranger: true, ..Node::new(id, id.start) }
     }
 
     /// Its threads have been looked up at this moment, or a little later; with each whether its
@@ -128,8 +139,13 @@ impl Node {
         self.others.drain().map(|(tid, _)| tid).collect()
     }
 
-    /// A thread has ended; the wait status of the process if it was the last one.
-    pub(super) fn thread_ended(&mut self, tid: i32, status: c_int, at: Moment) -> Option<c_int> {
+    /// A thread has ended; if it was the last one, how the process has, as far as that is known.
+    pub(super) fn thread_ended(
+        &mut self,
+        tid: i32,
+        status: c_int,
+        at: Moment,
+    ) -> Option<Option<Exit>> {
         // The execve of a thread ends all others, and gives it the first one's number. Their ends
         // may be noted after the execve; then the moment tells which program they were of.
         if at < self.execed || at < self.id.start {
@@ -151,7 +167,8 @@ impl Node {
             }
         }
         self.verdict.hear(status, at);
-        (!self.first && self.others.is_empty()).then(|| self.verdict.status())
+        let exit = || Exit::from_wait_status(self.verdict.status()).filter(|_| !self.doubt);
+        (!self.first && self.others.is_empty()).then(exit)
     }
 }
 

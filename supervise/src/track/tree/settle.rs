@@ -35,8 +35,8 @@ struct Held {
     begun: Moment,
     /// Of the processes that were seen, the FORK: when, and whose child each is.
     births: HashMap<i32, (Moment, i32)>,
-    /// The threads that were made while it was looked.
-    threads: HashMap<i32, HashSet<i32>>,
+    /// The threads that were made, and those that ended: when, which, and whether it was made.
+    threads: HashMap<i32, Vec<(Moment, i32, bool)>>,
     /// The ends of other threads than the first.
     ends: HashMap<i32, Vec<(Moment, i32)>>,
     /// What became of the processes that had each number.
@@ -76,8 +76,11 @@ impl Tree {
                     let is_known = known.get(&parent).is_some_and(|start| *start <= at);
                     if rows.remove(&pid).is_some_and(|row| row.is_born(at)) || is_known {
                         known.insert(pid, at);
-                    } else if at >= seen.begun {
-                        strays.insert(pid);
+                    } else {
+                        known.remove(&pid);
+                        if at >= seen.begun {
+                            strays.insert(pid);
+                        }
                     }
                 }
                 What::Exit { tid, pid, .. } if tid == pid => _ = strays.remove(&pid),
@@ -104,6 +107,9 @@ impl Tree {
             found += 1;
         }
         found += self.search(&rows, seen.adopter.filter(|_| lost), &held, out);
+        if lost {
+            self.meet(&rows, &held);
+        }
         for &note in &held.notes {
             self.take(note, out);
         }
@@ -121,7 +127,8 @@ impl Tree {
     /// Looks every member up, and takes those out that are not there.
     fn verify(&mut self, rows: &HashMap<i32, &Row>, held: &Held, out: &mut Vec<Event>) -> usize {
         let at = held.begun;
-        let mut gone: Vec<ProcId> = self.late.drain().flat_map(|(_, l)| l).map(|n| n.id).collect();
+        let late = self.late.drain().flat_map(|(_, late)| late).filter(|node| !node.is_stranger);
+        let mut gone: Vec<ProcId> = late.map(|node| node.id).collect();
         self.threads.clear();
         for (pid, mut node) in std::mem::take(&mut self.nodes) {
             match rows.get(&pid) {
@@ -167,10 +174,11 @@ impl Tree {
                 {
                     continue;
                 }
-                let Some(mut parent) = self.descent(row, rows, &told, adopter) else { continue };
-                if let Some((at, pid)) = birth
-                    && let Some(node) = self.nodes.get(pid)
-                    && node.id.start <= *at
+                let Some(mut parent) = self.descent(row, rows, &told, held, adopter) else {
+                    continue;
+                };
+                if let Some(&(at, pid)) = birth
+                    && let Some(node) = held.member(&self.nodes, pid, at)
                 {
                     parent = Parent::Exact(node.id);
                 }
@@ -191,9 +199,10 @@ impl Tree {
         row: &Row,
         rows: &HashMap<i32, &Row>,
         told: &HashMap<i32, (Moment, i32)>,
+        held: &Held,
         adopter: Option<i32>,
     ) -> Option<Parent> {
-        let (mut pid, mut start) = (row.pid, row.start);
+        let (mut pid, mut start) = (row.pid, held.id(row).start);
         // Bounded, because /proc was not read in one moment and could show a circle.
         for _ in 0..rows.len() {
             // The notes will tell of it, or /proc has.
@@ -202,23 +211,41 @@ impl Tree {
                 Some(&(_, parent)) => parent,
                 None => rows.get(&pid)?.parent,
             };
-            let node = self.nodes.get(&parent).map(|node| node.id);
             if Some(parent) == adopter && is_told.is_none() && !self.own.contains_key(&pid) {
                 return Some(Parent::Unknown);
             }
+            // One that is younger has the number of a parent that ended meanwhile, and one that
+            // lost the number before was not the parent.
+            let latest = start.after(COARSE);
+            let node = self.nodes.get(&parent).filter(|node| node.id.start <= latest);
+            let node = node.filter(|node| held.keeps(parent, node.since, start));
+            let node = node.map(|node| node.id);
             let its = node.map(|id| id.start);
-            let its = its.or_else(|| told.get(&parent).map(|&(at, _)| at));
-            let its = its.or_else(|| rows.get(&parent).map(|row| row.start))?;
-            // One that is younger has the number of a parent that ended meanwhile.
-            if its > start.after(COARSE) {
-                return None;
-            }
+            let its = its.or_else(|| Some(told.get(&parent)?.0).filter(|at| *at <= latest));
+            let its = its.or_else(|| {
+                let since = held.id(rows.get(&parent)?).start;
+                (since <= latest && held.keeps(parent, since, start)).then_some(since)
+            })?;
             if let Some(id) = node {
                 return Some(Parent::Ancestor(id));
             }
             (pid, start) = (parent, its);
         }
         None
+    }
+
+    /// Begins the account of strangers anew, with those who are yet to end: of whom the notes will
+    /// tell, and who may have ended before it was listened again, is left out.
+    fn meet(&mut self, rows: &HashMap<i32, &Row>, held: &Held) {
+        let began = |pid: i32| {
+            held.lives
+                .get(&pid)
+                .is_some_and(|steps| steps.iter().any(|&(_, step)| step == Step::Began))
+        };
+        let strangers = rows
+            .values()
+            .filter(|row| !row.ended && !self.nodes.contains_key(&row.pid) && !began(row.pid));
+        self.strangers = strangers.map(|row| (row.pid, 1)).collect();
     }
 
     fn find(&mut self, row: &Row, parent: Parent, held: &Held, out: &mut Vec<Event>) {
@@ -251,21 +278,24 @@ impl Row {
 impl Held {
     fn new(notes: Vec<Note>, begun: Moment, rows: &HashMap<i32, &Row>) -> Held {
         let mut births = HashMap::new();
-        let mut threads: HashMap<i32, HashSet<i32>> = HashMap::new();
+        let mut threads: HashMap<i32, Vec<(Moment, i32, bool)>> = HashMap::new();
         let mut ends: HashMap<i32, Vec<(Moment, i32)>> = HashMap::new();
         let mut lives: HashMap<i32, Vec<(Moment, Step)>> = HashMap::new();
         let mut step = |pid, at, step| lives.entry(pid).or_default().push((at, step));
         for note in &notes {
             let at = note.at;
+            if let What::Fork { tid, pid, .. } | What::Exit { tid, pid, .. } = note.what
+                && tid != pid
+            {
+                let made = matches!(note.what, What::Fork { .. });
+                threads.entry(pid).or_default().push((at, tid, made));
+            }
             match note.what {
                 What::Fork { parent, tid, pid } if tid == pid => {
                     step(pid, at, Step::Began);
                     if rows.get(&pid).is_some_and(|row| row.is_born(at)) {
                         births.entry(pid).or_insert((at, parent));
                     }
-                }
-                What::Fork { tid, pid, .. } if at >= begun => {
-                    threads.entry(pid).or_default().insert(tid);
                 }
                 What::Exit { tid, pid, .. } if tid == pid => step(pid, at, Step::Ended),
                 What::Exit { tid, pid, .. } => {
@@ -299,8 +329,15 @@ impl Held {
             let its = ends.filter(|&&(at, _)| at >= executed && next.is_none_or(|next| at < next));
             node.look_ended(at, first == First::Noted, its.map(|&(_, tid)| tid));
         } else {
-            let told = self.threads.get(&row.pid);
-            let is_told = |tid: &i32| told.is_some_and(|told| told.contains(tid));
+            // One that ends first was there when it was begun to look, and whoever has its number
+            // later is another one.
+            let mut told = HashMap::new();
+            for &(then, tid, made) in self.threads.get(&row.pid).into_iter().flatten() {
+                if then >= at {
+                    told.entry(tid).or_insert(made);
+                }
+            }
+            let is_told = |tid: &i32| told.get(tid) == Some(&true);
             node.look(at, first, row.others.iter().map(|tid| (*tid, is_told(tid))));
         }
     }
@@ -309,6 +346,19 @@ impl Held {
     fn life(&self, id: ProcId) -> impl Iterator<Item = (Moment, Step)> {
         let all = self.lives.get(&id.pid).into_iter().flatten().copied();
         all.skip_while(move |&(at, _)| at <= id.start).take_while(|&(_, step)| step != Step::Began)
+    }
+
+    /// Whether a number that was somebody's since the one moment was still the same one's at the
+    /// other: no other process had been given it.
+    fn keeps(&self, pid: i32, since: Moment, at: Moment) -> bool {
+        let mut steps = self.lives.get(&pid).into_iter().flatten();
+        !steps.any(|&(then, step)| step == Step::Began && then > since && then <= at)
+    }
+
+    /// The member that had this number then.
+    fn member<'a>(&self, nodes: &'a HashMap<i32, Node>, pid: i32, at: Moment) -> Option<&'a Node> {
+        let node = nodes.get(&pid).filter(|node| node.id.start <= at);
+        node.filter(|node| self.keeps(pid, node.since, at))
     }
 
     /// Since when a process is there that was seen, as exactly as can be said.
@@ -330,7 +380,7 @@ impl Held {
                 && tid == pid
             {
                 let known = nodes.get(&pid).is_some_and(|node| note.at <= node.since);
-                let member = nodes.get(&parent).is_some_and(|node| node.id.start <= note.at);
+                let member = self.member(nodes, parent, note.at).is_some();
                 if !known && (member || told.contains_key(&parent)) {
                     told.insert(pid, (note.at, parent));
                 } else {
