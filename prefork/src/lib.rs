@@ -10,6 +10,7 @@ pub mod rundir;
 pub mod server;
 
 mod sha256;
+mod signals;
 
 pub use server::{Call, Options, serve};
 pub use supervise::Error;

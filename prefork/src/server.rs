@@ -156,7 +156,7 @@ mod peer_uid;
 pub use call::Call;
 pub use options::{Facility, Options};
 
-use crate::Error;
+use crate::{Error, signals};
 use accepting::Server;
 
 /// Runs `body` once for each call of this program, in a process of its own; only there does this
@@ -190,7 +190,7 @@ fn start(inherited: inherited::Inherited, options: &Options) -> Result<Call, Err
             "serve from a process that has {threads} threads, not one"
         )));
     }
-    process::forget_caller_signals()?;
+    signals::forget_caller()?;
     // What the program has written so far would come out of each copy of it.
     let _ = std::io::stdout().flush();
     if process::fork_unheld()?.is_some() {

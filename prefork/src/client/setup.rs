@@ -19,8 +19,8 @@ use nix::unistd::{ForkResult, Pid, fork};
 
 use super::alarm::Alarm;
 use super::{Patience, connect, system, watcher};
-use crate::Error;
 use crate::protocol::Status;
+use crate::{Error, signals};
 
 /// The variable that tells a script what it holds; see prefork-interp(1).
 pub(super) const VARIABLE: &str = "PREFORK_INTERP";
@@ -138,6 +138,8 @@ fn run(image: &Image, held: [RawFd; 4], alarm: &Alarm) -> Result<Pid, Error> {
         // Should we be ended while it sets up, nobody waits for it any more.
         system::die_with(parent).map_err(|e| tried("have it end with us", e))?;
         place(held).map_err(|e| tried("lay out its descriptors", e))?;
+        // A caller in the background of a shell ignores SIGINT, by which calls are hung up.
+        signals::forget_caller()?;
         // SAFETY: one thread; the strings stay until execvp has taken them.
         unsafe {
             libc::putenv(image.variable.as_ptr().cast_mut());

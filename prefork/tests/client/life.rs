@@ -160,6 +160,20 @@ fn a_caller_that_ends_takes_its_call_along() {
     }
 }
 
+/// In the background of a shell SIGINT is ignored, by which calls are hung up.
+#[test]
+fn what_the_first_caller_ignores_is_its_own() {
+    let world = World::new();
+    let ignores = "trap '' INT QUIT HUP; exec \"$@\"";
+    let words = ["-c", ignores, "sh", ours(), "-U", "perl", "script", "server"];
+    let told = Outcome::of(world.command("/bin/sh", &words).spawn().unwrap());
+    assert_eq!(told.code(), Some(0), "{told:?}");
+    let (mut call, script) = waiting(&world, ours());
+    call.kill().unwrap();
+    call.wait().unwrap();
+    assert!(ends(script, LONG), "the script goes on");
+}
+
 #[test]
 fn a_caller_that_ends_while_the_script_starts_takes_it_along() {
     let world = World::new();

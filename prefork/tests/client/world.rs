@@ -71,6 +71,7 @@ pub fn ours() -> &'static str {
 
 impl World {
     pub fn new() -> World {
+        stand_as_at_boot();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let root = nix::unistd::Uid::current().is_root();
@@ -253,4 +254,12 @@ pub fn processes(user: u32, name: &str) -> Vec<i32> {
         is_theirs && comm.trim() == name && !stat.contains(") Z ")
     })
     .collect()
+}
+
+/// A test may have been started in the background, or by nohup: that is not what is tested.
+fn stand_as_at_boot() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: a number, and a disposition that runs no code.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }

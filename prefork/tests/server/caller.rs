@@ -32,6 +32,11 @@ pub struct Script {
 
 impl Script {
     pub fn new(settings: &[(&str, &str)]) -> Script {
+        // A test may have been started in the background, or by nohup: that is not what is tested.
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+            // SAFETY: a number, and a disposition that runs no code.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
         static COUNT: AtomicU32 = AtomicU32::new(0);
         assert!(Path::new(CLIENT).exists(), "{CLIENT} is missing: install chiark-utils-bin");
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
