@@ -24,6 +24,7 @@ pub fn main() -> ExitCode {
     match supervise::role().as_deref() {
         None => runner::run(&[
             ("runs_as_an_account_with_what_it_is_told", runs_as_an_account_with_what_it_is_told),
+            ("a_hook_that_waits_warm", a_hook_that_waits_warm),
             ("keeps_the_order_of_a_key", keeps_the_order_of_a_key),
             ("who_hangs_delays_nobody_else", who_hangs_delays_nobody_else),
             ("a_flood_is_read_to_its_end", a_flood_is_read_to_its_end),
@@ -58,13 +59,16 @@ struct Lab {
 
 impl Lab {
     fn new(name: &str, script: &str) -> Lab {
+        Lab::of(name, &|folder| format!("#!/bin/sh\nDIR={}\n{script}\n", folder.display()))
+    }
+
+    fn of(name: &str, text: &dyn Fn(&Path) -> String) -> Lab {
         let own = format!("tandem-hooks-{}-{name}", std::process::id());
         let folder = std::env::temp_dir().join(own);
         fs::create_dir(&folder).expect("a directory");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("chmod");
         let hook = folder.join("hook");
-        let text = format!("#!/bin/sh\nDIR={}\n{script}\n", folder.display());
-        fs::write(&hook, text).expect("write");
+        fs::write(&hook, text(&folder)).expect("write");
         fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("chmod");
         let missing = folder.join("missing");
         let runner = Attendant::start(role(TITLE, vec![hook, missing])).expect("start");
@@ -154,6 +158,52 @@ fn runs_as_an_account_with_what_it_is_told() {
     names.for_each(|name| assert!(own.contains(&name), "{name} in {text}"));
     let open = |line: &&String| line.starts_with("socket:") || line.starts_with("anon_inode:");
     assert_eq!(lines.iter().find(open), None, "{text}");
+}
+
+/// A hook that has itself run by prefork-interp is set up once, by the account that hooks run as,
+/// which nobody logs in as; and its exit code is its own.
+fn a_hook_that_waits_warm() {
+    let mut lab = Lab::of("warm", &|folder| {
+        // Where that account may execute them.
+        let built = Path::new(env!("CARGO_BIN_EXE_prefork-interp")).parent().expect("a folder");
+        for name in ["prefork-interp", "prefork-spawn"] {
+            fs::copy(built.join(name), folder.join(name)).expect("copy");
+        }
+        format!(
+            "#!{}/prefork-interp -U,perl\n\
+             use POSIX ();\nuse Proc::Prefork::Interp;\nmy $server = $$;\n\
+             prefork_initialisation_complete();\n\
+             open my $f, '>>', '{}/out';\n\
+             syswrite $f, \"$server $ENV{{LEASE_ADDRESS}} @ARGV\\n\";\n\
+             POSIX::_exit(0);\n",
+            folder.display(),
+            folder.display()
+        )
+    });
+    for last in 0..20 {
+        let address = format!("192.0.2.{last}");
+        lab.tell_with("k", &["commit", &address], &[("LEASE_ADDRESS", &address)]);
+    }
+    eventually("all of them", || lab.lines("out").len() == 20);
+    let lines = lab.lines("out");
+    let server = lines[0].split(' ').next().expect("a number");
+    for (last, line) in lines.iter().enumerate() {
+        let address = format!("192.0.2.{last}");
+        assert!(line.starts_with(&format!("{server} {address} ")), "{line} of {lines:?}");
+        assert!(line.ends_with(&format!(" commit {address}")), "{line}");
+    }
+    // The server would wait for another hook for days.
+    let hook = lab.folder.join("hook");
+    let killed = std::process::Command::new("setpriv")
+        .args(["--reuid=65533", "--regid=65532", "--clear-groups"])
+        .arg(lab.folder.join("prefork-interp"))
+        .args(["-U", "--kill", "perl"])
+        .arg(&hook)
+        .current_dir("/")
+        .status();
+    assert!(killed.expect("run it").success());
+    let server: i32 = server.parse().expect("a number");
+    eventually("the server ends", || gone(server));
 }
 
 fn keeps_the_order_of_a_key() {
