@@ -39,6 +39,10 @@ impl Stage {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .expect("a channel");
         let held = hold(words, Some(theirs));
+        // With a parent outside of its group, or SIGTSTP would do nothing: a test may have been
+        // started by whom it pleased.
+        let pid = nix::unistd::Pid::from_raw(held.pid());
+        nix::unistd::setpgid(pid, pid).expect("a group of its own");
         let signals = Signals::open(&[libc::SIGCHLD]).expect("signals");
         let mut waiter = Waiter::default();
         let id = waiter.trace(held.pid()).expect("trace it");

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -15,7 +15,11 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// witnesses than itself, which take longer to call than most of these tests, unless `--who` is
 /// said.
 pub fn supervise(words: &[&str]) -> Command {
+    stand_as_at_boot();
     let mut command = Command::new(env!("CARGO_BIN_EXE_supervise"));
+    // With a parent outside of its group, or SIGTSTP would do nothing: a test may have been started
+    // by whom it pleased.
+    command.process_group(0);
     let supervises = words.contains(&"--") && words.first() != Some(&"track");
     if supervises && !words.iter().any(|word| word.starts_with("--who")) {
         command.arg("--who=siginfo");
@@ -23,6 +27,14 @@ pub fn supervise(words: &[&str]) -> Command {
     command.args(words).env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Signals that are ignored in the background of a shell, or under nohup.
+pub fn stand_as_at_boot() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: a number, and a disposition that runs no code.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 /// How it ended, and what it said.
