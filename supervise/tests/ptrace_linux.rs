@@ -61,11 +61,6 @@ pub fn main() -> ExitCode {
         return roles::play(role, rest);
     }
     stage::keep_log();
-    // What a shell's background, or nohup, ignores is not what is tested.
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
-        // SAFETY: a number, and a disposition that runs no code.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
     let _program = nix::unistd::getuid().is_root().then(stage::SetUserId::make);
     if nix::unistd::getuid().is_root() {
         println!("as nobody:");

@@ -36,6 +36,7 @@ impl Session {
     }
 
     fn of(mut command: Command) -> Session {
+        kit::stand_as_at_boot();
         let pty = openpty(None, None).expect("a terminal");
         let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().expect("copy"));
         command.stdin(end(&pty.slave)).stdout(end(&pty.slave)).stderr(end(&pty.slave));

@@ -10,6 +10,11 @@ pub type Test = (&'static str, fn());
 
 /// Runs those whose name contains the first argument that is no option.
 pub fn run(tests: &[Test]) -> ExitCode {
+    // What is ignored in the background of a shell, or under nohup, is not what is tested.
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: a number, and a disposition that runs no code.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
     let words: Vec<String> = std::env::args().skip(1).collect();
     let filter = words.iter().find(|word| !word.starts_with('-'));
     let chosen = tests.iter().filter(|(name, _)| filter.is_none_or(|f| name.contains(f.as_str())));
