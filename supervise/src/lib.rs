@@ -93,7 +93,6 @@ mod sender_sysctl;
 
 #[cfg(target_os = "linux")]
 #[path = "procfs_linux.rs"]
-#[allow(dead_code, reason = "the tracker is to use the rest")]
 mod procfs;
 
 #[cfg_attr(target_os = "netbsd", path = "ids_netbsd.rs")]

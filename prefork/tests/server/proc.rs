@@ -83,11 +83,12 @@ impl Process {
     }
 }
 
-/// Waits until `condition` holds; panics if it does not within a minute.
+/// Asks again until `condition` holds; panics if it does not within a minute. The pause between two
+/// questions only saves work: nothing depends on its length.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < until, "not within a minute: {what}");
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
