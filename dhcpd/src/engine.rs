@@ -7,6 +7,7 @@ mod access;
 mod answer;
 mod clock;
 mod core;
+pub mod counters;
 mod destination;
 mod discover;
 mod events;
@@ -46,6 +47,7 @@ mod tests_request;
 mod tests_tables;
 
 use self::core::Core;
+use self::counters::Counters;
 use self::identity::{Client, Hw, MAX_CLIENT_ID};
 use self::packet::Packet;
 use self::pending::Then;
@@ -240,19 +242,23 @@ impl Engine {
         let message = match Message::parse(packet) {
             Ok(message) => message,
             Err(ParseError::HardwareLength(_)) => {
+                core.counters.malformed += 1;
                 log::info!("Discarding packet with invalid hlen.");
                 return;
             }
             Err(error) => {
+                core.counters.malformed += 1;
                 log::debug!("packet from {} ignored: {error}", meta.source);
                 return;
             }
         };
         // what is no request is not answered, whatever its options say.
         if message.op() != BOOTREQUEST || core.interfaces.get(meta.interface).is_none() {
+            core.counters.malformed += 1;
             return;
         }
         if let Err(error) = options.parse(&message) {
+            core.counters.malformed += 1;
             log::debug!("packet from {} ignored: {error}", meta.source); // every time
             return;
         }
@@ -265,7 +271,9 @@ impl Engine {
         };
         // Who only informs itself, perhaps through a tunnel, need not be told from others.
         let usable = id.map_or(!hw.is_empty(), |id| id.len() <= MAX_CLIENT_ID);
+        core.counters.received(kind);
         if !usable && kind != message::INFORM {
+            core.counters.no_identity += 1;
             log::debug!("packet from {} ignored: no usable identity", meta.source);
             return;
         }
@@ -284,18 +292,25 @@ impl Engine {
         let core = &mut self.core;
         let time = core.advance(now, out);
         let Some(slot) = core.leases.address(u32::from(address)) else {
+            core.counters.ping_strays += 1;
             log::warn!("unexpected ICMP Echo Reply from {address}");
             return;
         };
         match core.pending.take(slot) {
             Some(Then::Offer(held)) => {
                 core.pending.recycle(held);
+                core.counters.ping_conflicts += 1;
+                core.counters.abandoned_pinged += 1;
                 core.abandon(slot, time, "pinged before offer", out);
             }
             Some(Then::Release) => {
+                core.counters.ping_spoofs += 1;
                 log::warn!("Possible release spoof - Not releasing address {address}");
             }
-            None => log::warn!("ICMP Echo Reply for {address} arrived late or is spurious."),
+            None => {
+                core.counters.ping_strays += 1;
+                log::warn!("ICMP Echo Reply for {address} arrived late or is spurious.");
+            }
         }
     }
 
@@ -314,6 +329,7 @@ impl Engine {
                         core.via(held.relay, held.interface)
                     );
                     let reply = held.reply(&mut out.arena);
+                    core.counters.offer += 1;
                     out.replies.push(reply);
                     core.pending.recycle(held);
                 }
@@ -342,6 +358,11 @@ impl Engine {
         self.core.snapshot_from(cursor, limit, out)
     }
 
+    /// What has happened so far, as far as the engine knows.
+    pub fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
     /// How many addresses were ever used.
     pub fn len(&self) -> usize {
         self.core.leases.len()
@@ -355,6 +376,7 @@ impl Engine {
 
 impl Core {
     fn bootp(&mut self, packet: &Packet<'_>) {
+        self.counters.bootp += 1;
         log::info!(
             "BOOTREQUEST from {} via {}{}",
             packet.client.hw,

@@ -14,6 +14,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// The most bytes of the recorded configuration in one message.
 pub const CHUNK: usize = MAX_PAYLOAD - 16;
 
+/// The most bytes of what is wrong with a configuration.
+const MAX_ERRORS: usize = MAX_PAYLOAD / 2;
+
 /// What the parent says.
 #[derive(Debug)]
 pub enum ToServer {
@@ -44,6 +47,22 @@ pub enum ToServer {
     NoNewFile(String),
     /// Whether the new lease file has taken the place of the old one.
     Renamed(Renamed),
+    /// The control socket, listening: before the start, and not at all where there is none.
+    Control(OwnedFd),
+    /// What came of [`ToParent::WantReload`], one for each: the new configuration is in use, or why
+    /// the old one still is, one line for each error.
+    Reloaded(Result<(), String>),
+    /// The processes there are, the parent first, as [`ToParent::WantChildren`] asked.
+    Children(Vec<Process>),
+}
+
+/// A process of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// As it calls itself.
+    pub title: String,
+    /// Its number, as the parent knows it; 0 while it is being started again.
+    pub pid: u32,
 }
 
 /// What became of putting the new lease file in the old one's place.
@@ -96,6 +115,14 @@ pub enum ToParent {
     WantNewFile,
     /// The new lease file is complete and on disk: put it in the old one's place.
     WantRename,
+    /// Read the configuration again, as after SIGHUP, and say what came of it
+    /// ([`ToServer::Reloaded`]).
+    WantReload {
+        /// Who asked for it, for the log.
+        who: String,
+    },
+    /// Which processes there are ([`ToServer::Children`]).
+    WantChildren,
 }
 
 impl Message for ToServer {
@@ -143,6 +170,18 @@ impl Message for ToServer {
                 out.put(cut(why));
                 12
             }
+            ToServer::Control(_) => 14,
+            ToServer::Reloaded(Ok(())) => 15,
+            ToServer::Reloaded(Err(why)) => {
+                out.put(cut_at(why, MAX_ERRORS));
+                16
+            }
+            ToServer::Children(children) => {
+                for Process { title, pid } in children {
+                    out.u32(*pid).bytes(cut(title));
+                }
+                17
+            }
         }
     }
 
@@ -154,11 +193,14 @@ impl Message for ToServer {
             | ToServer::Helper(fd)
             | ToServer::Hooks(fd)
             | ToServer::Leases(fd)
-            | ToServer::NewFile(fd) => Some(fd.as_fd()),
+            | ToServer::NewFile(fd)
+            | ToServer::Control(fd) => Some(fd.as_fd()),
             ToServer::Sources { .. }
             | ToServer::Start(_)
             | ToServer::NoNewFile(_)
-            | ToServer::Renamed(_) => None,
+            | ToServer::Renamed(_)
+            | ToServer::Reloaded(_)
+            | ToServer::Children(_) => None,
         }
     }
 
@@ -217,6 +259,23 @@ impl Message for ToServer {
                 ToServer::Renamed(Renamed::Maybe(text(&mut input)))
             }
             13 => ToServer::Hooks(wanted(fd)?),
+            14 => ToServer::Control(wanted(fd)?),
+            15 => {
+                no_fd(fd)?;
+                ToServer::Reloaded(Ok(()))
+            }
+            16 => {
+                no_fd(fd)?;
+                ToServer::Reloaded(Err(text(&mut input)))
+            }
+            17 => {
+                no_fd(fd)?;
+                let mut children = Vec::new();
+                while !input.is_empty() {
+                    children.push(Process { pid: input.u32()?, title: input.str()?.to_owned() });
+                }
+                ToServer::Children(children)
+            }
             _ => return Err(Error::UnknownKind(kind)),
         };
         input.finish()?;
@@ -236,6 +295,11 @@ impl Message for ToParent {
             }
             ToParent::WantNewFile => 3,
             ToParent::WantRename => 4,
+            ToParent::WantReload { who } => {
+                payload.extend_from_slice(cut(who));
+                5
+            }
+            ToParent::WantChildren => 6,
         }
     }
 
@@ -247,6 +311,8 @@ impl Message for ToParent {
             2 => ToParent::Refused(text(&mut input)),
             3 => ToParent::WantNewFile,
             4 => ToParent::WantRename,
+            5 => ToParent::WantReload { who: text(&mut input) },
+            6 => ToParent::WantChildren,
             _ => return Err(Error::UnknownKind(kind)),
         };
         input.finish()?;
@@ -257,7 +323,11 @@ impl Message for ToParent {
 /// A reason is for a log line: one that would not fit a message loses its end, but no half of a
 /// character.
 fn cut(reason: &str) -> &[u8] {
-    let mut end = reason.len().min(4096);
+    cut_at(reason, 4096)
+}
+
+fn cut_at(reason: &str, most: usize) -> &[u8] {
+    let mut end = reason.len().min(most);
     while !reason.is_char_boundary(end) {
         end -= 1;
     }
@@ -314,6 +384,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_reload_came_to_and_who_is_there_survive_the_channel() {
+        let errors = "/etc/dhcpd.conf:1:2: one\n/etc/dhcpd.conf:3:4: two";
+        for outcome in [Ok(()), Err(errors.to_owned())] {
+            let (kind, payload) = encoded(&ToServer::Reloaded(outcome.clone()));
+            let back = ToServer::decode(kind, &payload, None).unwrap();
+            assert!(matches!(back, ToServer::Reloaded(b) if b == outcome));
+        }
+        let children = vec![
+            Process { title: "dhcpd: parent".into(), pid: 7 },
+            Process { title: "dhcpd: server".into(), pid: 8 },
+        ];
+        let (kind, payload) = encoded(&ToServer::Children(children.clone()));
+        let back = ToServer::decode(kind, &payload, None).unwrap();
+        assert!(matches!(back, ToServer::Children(b) if b == children));
+        let asked = ToParent::WantReload { who: "pid 1 (uid 0, gid 0)".into() };
+        let (kind, payload) = encoded(&asked);
+        assert_eq!(ToParent::decode(kind, &payload, None).unwrap(), asked);
+    }
+
+    #[test]
     fn a_descriptor_where_none_belongs_is_refused() {
         for (kind, payload) in [(1, vec![1]), (10, vec![]), (9, b"why".to_vec())] {
             assert!(matches!(
@@ -333,7 +423,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_never_panics(kind in 0u16..14, payload: Vec<u8>, fd: bool) {
+        fn whatever_comes_never_panics(kind in 0u16..20, payload: Vec<u8>, fd: bool) {
             let _ = ToServer::decode(kind, &payload, fd.then(null));
             let _ = ToParent::decode(kind, &payload, fd.then(null));
         }

@@ -10,7 +10,7 @@ use crate::hooks;
 use crate::icmp;
 use crate::leasefile::store::Store;
 use crate::listen::Listener;
-use crate::msg::{CHUNK, Start, ToParent, ToServer};
+use crate::msg::{CHUNK, Process, Start, ToParent, ToServer};
 use crate::udp::{self, Accept};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use proto::unix::{Channel, Error as ChannelError};
@@ -233,6 +233,11 @@ impl Parent {
                 let answer = self.store.replace();
                 self.tell(&ToServer::Renamed(answer))
             }
+            ToParent::WantReload { who } => {
+                log::info!("{who} asked for a reload: not supported by this version");
+                self.tell(&ToServer::Reloaded(Err("not supported by this version".to_owned())))
+            }
+            ToParent::WantChildren => self.tell(&ToServer::Children(self.children())),
         }
     }
 
@@ -252,6 +257,21 @@ impl Parent {
             self.tell(&ToServer::Hooks(channel))?;
         }
         Ok(())
+    }
+
+    /// The processes there are, ourselves first.
+    fn children(&self) -> Vec<Process> {
+        let process = |(title, pid): (&str, Option<i32>)| Process {
+            title: title.to_owned(),
+            pid: pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
+        };
+        let mut all = vec![
+            process(("dhcpd: parent", i32::try_from(std::process::id()).ok())),
+            process((SERVER, Some(self.server.child.pid()))),
+        ];
+        all.extend(self.helper.as_ref().map(|helper| process(helper.process())));
+        all.extend(self.hooks.as_ref().map(|hooks| process(hooks.process())));
+        all
     }
 
     fn tell(&self, message: &ToServer) -> Result<(), String> {

@@ -279,6 +279,7 @@ impl Server<'_> {
                     self.leases.new_file(Err(why), &self.engine, now);
                 }
                 Ok(Some(ToServer::Renamed(answer))) => self.leases.renamed(answer, now),
+                Ok(Some(ToServer::Reloaded(_) | ToServer::Children(_))) => {}
                 Ok(Some(other)) => return Err(format!("the parent said {other:?} while serving")),
             }
         }

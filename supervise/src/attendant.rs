@@ -134,6 +134,17 @@ impl<M: Message> Attendant<M> {
         self.role.setup = setup;
     }
 
+    /// Its title, and the process that there is now, if any.
+    pub fn process(&self) -> (&'static str, Option<i32>) {
+        let pid = match &self.state {
+            State::Asked { running, .. } | State::Serving { running, .. } => {
+                Some(running.child.pid())
+            }
+            State::Down { .. } => None,
+        };
+        (self.role.title, pid)
+    }
+
     fn spawn(&mut self) -> Result<(), Error> {
         let title = self.role.title;
         let (child, channel) = crate::start(self.role.program, title, &[])?;

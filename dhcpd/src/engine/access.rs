@@ -1,6 +1,7 @@
 //! What the configuration says about one client: its host, its classes, whether it is served.
 
 use super::core::Core;
+use super::counters::Counters;
 use super::packet::Packet;
 use crate::config::{Class, Config, Host, HostId, NetworkId, Settings, SubnetId};
 use crate::wire::code::option;
@@ -41,6 +42,30 @@ impl<'a> Scopes<'a> {
 
     pub(super) fn option(&self, code: u8) -> Option<&'a [u8]> {
         self.first(|s| s.options.get(code))
+    }
+}
+
+/// Why a client is not served in a subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// There is no such subnet (any more).
+    NoSubnet,
+    /// The host that declares it says so.
+    Host(HostId),
+    /// No host declares it, and the subnet serves none such.
+    Unknown,
+    /// Its user or vendor class says so.
+    Class,
+}
+
+impl Denial {
+    fn count(self, counters: &mut Counters) {
+        match self {
+            Denial::NoSubnet => counters.unknown_network += 1,
+            Denial::Host(_) => counters.host_denied += 1,
+            Denial::Unknown => counters.unknown_client += 1,
+            Denial::Class => counters.class_denied += 1,
+        }
     }
 }
 
@@ -106,31 +131,52 @@ impl Core {
 
     /// Whether the client is served in a subnet; if not, the log says why.
     pub(super) fn admits(
-        &self,
+        &mut self,
         packet: &Packet<'_>,
         known: Known,
         subnet: SubnetId,
         verb: &str,
     ) -> bool {
-        let Some(scopes) = Core::scopes(&self.config, packet, known.host, subnet) else {
-            return false;
-        };
-        if let Some(host) = known.declared.and_then(|id| self.config.hosts.get(id)) {
-            if host.settings.booting == Some(false) {
-                log::info!("Declining to {verb} client {}", host.name);
-                return false;
+        let Err(denial) = self.admission(packet, known, subnet) else { return true };
+        denial.count(&mut self.counters);
+        match denial {
+            Denial::NoSubnet => {}
+            Denial::Host(host) => {
+                let name = self.config.hosts.get(host).map_or("", |host| &host.name);
+                log::info!("Declining to {verb} client {name}");
             }
-            return true;
+            Denial::Unknown => log::info!("Ignoring unknown client {}", packet.client.hw),
+            Denial::Class => {
+                log::debug!("Ignoring client {}: its class may not boot", packet.client.hw);
+            }
+        }
+        false
+    }
+
+    /// Whether the client is served in a subnet; if not, why.
+    pub(super) fn admission(
+        &self,
+        packet: &Packet<'_>,
+        known: Known,
+        subnet: SubnetId,
+    ) -> Result<(), Denial> {
+        let scopes = Core::scopes(&self.config, packet, known.host, subnet);
+        let Some(scopes) = scopes else { return Err(Denial::NoSubnet) };
+        if let Some(id) = known.declared
+            && let Some(host) = self.config.hosts.get(id)
+        {
+            return match host.settings.booting {
+                Some(false) => Err(Denial::Host(id)),
+                _ => Ok(()),
+            };
         }
         if scopes.subnet.unknown_clients == Some(false) {
-            log::info!("Ignoring unknown client {}", packet.client.hw);
-            return false;
+            return Err(Denial::Unknown);
         }
         let denied = |class: Option<&Class>| class.and_then(|c| c.settings.booting) == Some(false);
-        if denied(scopes.user_class) || denied(scopes.vendor_class) {
-            log::debug!("Ignoring client {}: its class may not boot", packet.client.hw);
-            return false;
+        match denied(scopes.user_class) || denied(scopes.vendor_class) {
+            true => Err(Denial::Class),
+            false => Ok(()),
         }
-        true
     }
 }

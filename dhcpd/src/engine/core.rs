@@ -5,6 +5,7 @@
 //! have which address is decided by the callers (`discover`, `request`, `release`).
 
 use super::clock::Clock;
+use super::counters::Counters;
 use super::identity::{Client, Hw};
 use super::index::NONE;
 use super::leases::Leases;
@@ -49,6 +50,7 @@ pub(super) struct Core {
     /// Declines a network that are still believed, and when that was counted.
     pub(super) declines: Vec<Allowance>,
     pub(super) ping_room: Seldom,
+    pub(super) counters: Counters,
     pub(super) bootp_said: bool,
 }
 
@@ -95,6 +97,7 @@ impl Core {
             unsorted: false,
             declines: vec![Allowance::default(); networks],
             ping_room: Seldom::default(),
+            counters: Counters::default(),
             bootp_said: false,
             config,
             interfaces,
@@ -116,6 +119,7 @@ impl Core {
             self.ended(slot, out);
         }
         while let Some(offer) = self.offers.lapsed(now.mono) {
+            self.counters.offers_lapsed += 1;
             self.withdraw(offer, out);
         }
         time
@@ -161,6 +165,7 @@ impl Core {
             if !lease.abandoned {
                 out.table(Verb::Released, lease.address);
                 out.hook(Happening::Expiry, lease, &self.clock);
+                self.counters.expired += 1;
             }
             self.leases.free(slot);
         }
@@ -263,6 +268,7 @@ impl Core {
             let dns = dns_name.map(<[u8]>::to_vec);
             lease.set_names(said, dns.as_deref());
         }
+        self.counters.committed += 1;
         let other = self.leases.bind(slot, &packet.client);
         out.record(self.leases.get(slot), &self.clock);
         out.hook(Happening::Commit, self.leases.get(slot), &self.clock);
@@ -273,6 +279,7 @@ impl Core {
                 packet.client.hw,
                 self.network_name(network)
             );
+            self.counters.duplicate += 1;
             self.release(other, packet.time, out);
         }
         // Nor does it come back, should the clock be set.
@@ -323,6 +330,7 @@ impl Core {
 
     /// An abandoned address is tried again; nothing is committed yet.
     pub(super) fn reclaim(&mut self, slot: u32, time: i64, out: &mut Actions) {
+        self.counters.reclaimed += 1;
         out.table(Verb::Leased, self.leases.get(slot).address);
         self.leases.stop(slot, time);
         let lease = self.leases.get_mut(slot);

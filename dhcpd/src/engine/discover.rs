@@ -25,6 +25,7 @@ impl Core {
         log::info!("DHCPDISCOVER from {} via {}", packet.client.hw, self.via_of(packet));
         let Some(network) = self.origin(packet) else {
             log::debug!("unknown network via {}", self.via_of(packet));
+            self.counters.unknown_network += 1;
             return;
         };
         let known = self.known(packet, network);
@@ -36,6 +37,7 @@ impl Core {
         }
         let Some(choice) = self.choose(packet, network) else {
             log::info!("no free leases on subnet {}", self.network_name(network));
+            self.counters.no_free_lease += 1;
             return;
         };
         let subnet = match choice {
@@ -68,6 +70,7 @@ impl Core {
                 packet.client.hw,
                 self.via_of(packet)
             );
+            self.counters.offer += 1;
             out.replies.push(reply);
         }
     }
@@ -79,6 +82,7 @@ impl Core {
         match self.pending.get(slot) {
             Some(Then::Offer(_)) => {
                 log::info!("already acking lease {address}");
+                self.counters.busy += 1;
                 return;
             }
             // Its holder is back: there is nothing to release.
@@ -87,6 +91,7 @@ impl Core {
         }
         let ping = self.ping_wait(slot).filter(|_| self.must_ping(packet, slot));
         if ping.is_some() && self.pending.is_full() {
+            self.counters.too_many_pings += 1;
             if let Some(times) = self.ping_room.now(packet.now.mono) {
                 log::warn!("too many addresses are being pinged: {times} DISCOVERs ignored");
             }
@@ -112,6 +117,7 @@ impl Core {
                     packet.client.hw,
                     self.via_of(packet)
                 );
+                self.counters.offer += 1;
                 out.replies.push(reply);
             }
             return;
@@ -128,6 +134,7 @@ impl Core {
             };
             let due = packet.now.mono.saturating_add(u64::from(wait));
             if self.pending.begin(slot, due, Then::Offer(held)) {
+                self.counters.pings += 1;
                 out.pings.push(address);
             }
         }

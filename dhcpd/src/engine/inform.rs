@@ -12,6 +12,7 @@ impl Core {
         let source = packet.meta.source;
         if !packet.is_relayed() && ciaddr != source {
             log::info!("DHCPINFORM from {source} for {ciaddr} ignored: not the sender's address");
+            self.counters.not_theirs += 1;
             return;
         }
         log::info!("DHCPINFORM from {ciaddr}");
@@ -21,6 +22,7 @@ impl Core {
         };
         let Some(subnet) = self.config.subnet_of(at) else {
             log::debug!("DHCPINFORM from {at}: unknown network");
+            self.counters.unknown_network += 1;
             return;
         };
         // By client identifier only: the hardware address of a tunnel's client says nothing.
@@ -34,6 +36,7 @@ impl Core {
         };
         if let Some(reply) = self.answer(packet, &grant, &mut out.arena) {
             log::info!("DHCPACK to {ciaddr} ({}) via {}", packet.client.hw, self.via_of(packet));
+            self.counters.ack += 1;
             out.replies.push(reply);
         }
     }

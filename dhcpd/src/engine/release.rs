@@ -17,6 +17,7 @@ impl Core {
                 "DHCPRELEASE of {address} from {hw} via {} (not found)",
                 self.via_of(packet)
             );
+            self.counters.not_theirs += 1;
             return;
         };
         if self.pending.get(slot).is_some() {
@@ -24,6 +25,7 @@ impl Core {
                 "DHCPRELEASE of {address} from {hw} via {} ignored (release already pending)",
                 self.via_of(packet)
             );
+            self.counters.busy += 1;
             return;
         }
         if !self.leases.get(slot).is_held() {
@@ -31,6 +33,7 @@ impl Core {
                 "DHCPRELEASE of {address} from {hw} via {} for nonexistent lease",
                 self.via_of(packet)
             );
+            self.counters.not_theirs += 1;
             return;
         }
         log::info!("DHCPRELEASE of {address} from {hw} via {} (found)", self.via_of(packet));
@@ -40,6 +43,7 @@ impl Core {
             self.pending.begin(slot, due, Then::Release)
         });
         if begun {
+            self.counters.pings += 1;
             out.pings.push(address);
         } else {
             self.released(slot, packet.time, out);
@@ -51,6 +55,7 @@ impl Core {
         let lease = self.leases.get(slot);
         if lease.is_held() {
             log::info!("Released lease for IP address {}", Ipv4Addr::from(lease.address));
+            self.counters.released += 1;
             self.release(slot, time, out);
         }
     }
@@ -60,24 +65,29 @@ impl Core {
         let hw = packet.client.hw;
         log::info!("DHCPDECLINE on {address} from {hw} via {}", self.via_of(packet));
         if !self.is_for_us(packet) {
+            self.counters.other_server += 1;
             return;
         }
         let Some(slot) = self.held_or_offered(packet, address) else {
+            self.counters.not_theirs += 1;
             log::debug!("DHCPDECLINE on {address} ignored: not leased to {hw}");
             return;
         };
         if self.pending.get(slot).is_some() {
+            self.counters.busy += 1;
             return;
         }
         let network = self.leases.network(slot) as usize;
         let allowed = self.declines.get_mut(network).is_some_and(|a| a.take(packet.now.mono));
         if !allowed {
+            self.counters.too_many_declines += 1;
             log::warn!(
                 "DHCPDECLINE on {address} ignored: too many on {}",
                 self.network_name(network as u32)
             );
             return;
         }
+        self.counters.abandoned_declined += 1;
         self.abandon(slot, packet.time, "declined.", out);
     }
 

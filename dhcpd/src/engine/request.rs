@@ -5,6 +5,7 @@ use super::Actions;
 use super::access::Known;
 use super::answer::Grant;
 use super::core::Core;
+use super::counters::Counters;
 use super::index::NONE;
 use super::packet::Packet;
 use super::pending::Then;
@@ -15,7 +16,41 @@ use std::net::Ipv4Addr;
 /// What is decided about a request for an address of a pool.
 enum Verdict {
     Acknowledge(u32),
-    Refuse(&'static str),
+    Refuse(Nak),
+}
+
+/// Why a client is told that it may not have an address.
+#[derive(Clone, Copy)]
+enum Nak {
+    Network,
+    Reserved,
+    Taken,
+    OtherLease,
+    NotFixed,
+}
+
+impl Nak {
+    /// What the client is told (option 56).
+    fn text(self) -> &'static str {
+        match self {
+            Nak::Network => "address is not on this network",
+            Nak::Reserved => "address is reserved",
+            Nak::Taken => "address is not available",
+            Nak::OtherLease => "client holds another address",
+            Nak::NotFixed => "requested address is incorrect",
+        }
+    }
+
+    fn count(self, counters: &mut Counters) {
+        counters.nak += 1;
+        match self {
+            Nak::Network => counters.nak_network += 1,
+            Nak::Reserved => counters.nak_reserved += 1,
+            Nak::Taken => counters.nak_taken += 1,
+            Nak::OtherLease => counters.nak_other_lease += 1,
+            Nak::NotFixed => counters.nak_not_fixed += 1,
+        }
+    }
 }
 
 impl Core {
@@ -31,6 +66,7 @@ impl Core {
         let origin = self.origin(packet);
         if !self.is_for_us(packet) {
             // it took another server's offer, and ours is free again.
+            self.counters.other_server += 1;
             self.withdraw_from(packet, origin, out);
             return;
         }
@@ -54,12 +90,15 @@ impl Core {
                     // The client is where it is, not where the address is.
                     let here = self.config.networks.get(judge as NetworkId);
                     let here = here.and_then(|n| n.subnets.first().copied());
-                    self.refuse(packet, address, "address is not on this network", here, out);
+                    self.refuse(packet, address, Nak::Network, here, out);
                 }
                 return;
             }
         }
-        let (Some(subnet), Some(network)) = (subnet, network) else { return };
+        let (Some(subnet), Some(network)) = (subnet, network) else {
+            self.counters.unknown_network += 1;
+            return;
+        };
 
         let known = self.known(packet, network);
         if known.fixed.is_some() {
@@ -69,7 +108,7 @@ impl Core {
         let Some(span) = self.pools.find(u32::from(address)).copied() else {
             // Somebody else's for good; any other address outside the ranges may be anything.
             if self.pools.is_reserved(u32::from(address)) && self.is_authoritative(network) {
-                self.refuse(packet, address, "address is reserved", Some(subnet), out);
+                self.refuse(packet, address, Nak::Reserved, Some(subnet), out);
             }
             return;
         };
@@ -93,7 +132,7 @@ impl Core {
         if let Some(slot) = slot {
             let lease = self.leases.get(slot);
             if !self.is_open(slot, client) {
-                return Some(Verdict::Refuse("address is not available"));
+                return Some(Verdict::Refuse(Nak::Taken));
             }
             // Held by or offered to this very client.
             if lease.is_held() || lease.offer != NONE {
@@ -101,7 +140,7 @@ impl Core {
             }
         }
         if self.current(network, client).is_some_and(|current| Some(current) != slot) {
-            return Some(Verdict::Refuse("client holds another address"));
+            return Some(Verdict::Refuse(Nak::OtherLease));
         }
         slot.map(Verdict::Acknowledge)
     }
@@ -119,6 +158,7 @@ impl Core {
         match self.pending.get(slot) {
             Some(Then::Offer(_)) => {
                 log::info!("already acking lease {address}");
+                self.counters.busy += 1;
                 return;
             }
             Some(Then::Release) => self.drop_pending(slot),
@@ -129,6 +169,7 @@ impl Core {
         }
         if self.leases.get(slot).abandoned {
             log::error!("Reclaiming REQUESTed abandoned IP address {address}.");
+            self.counters.reclaimed += 1;
         }
         let seconds = self.lease_time(packet, known.host, subnet);
         self.commit(packet, slot, seconds, out);
@@ -137,6 +178,7 @@ impl Core {
         if let Some(mut reply) = self.answer(packet, &grant, &mut out.arena) {
             log::info!("DHCPACK on {address} to {} via {}", packet.client.hw, self.via_of(packet));
             reply.durable = true;
+            self.counters.ack += 1;
             out.replies.push(reply);
         }
     }
@@ -150,7 +192,7 @@ impl Core {
         out: &mut Actions,
     ) {
         if !known.host.is_some_and(|host| self.has_fixed(host, address)) {
-            self.refuse(packet, address, "requested address is incorrect", Some(subnet), out);
+            self.refuse(packet, address, Nak::NotFixed, Some(subnet), out);
             return;
         }
         if !self.admits(packet, known, subnet, "renew") {
@@ -160,6 +202,7 @@ impl Core {
         let grant = Grant { kind: message::ACK, address, subnet, host: known.host, seconds };
         if let Some(reply) = self.answer(packet, &grant, &mut out.arena) {
             log::info!("DHCPACK on {address} to {} via {}", packet.client.hw, self.via_of(packet));
+            self.counters.ack += 1;
             out.replies.push(reply);
         }
     }
@@ -168,10 +211,12 @@ impl Core {
         &mut self,
         packet: &Packet<'_>,
         address: Ipv4Addr,
-        why: &str,
+        why: Nak,
         subnet: Option<SubnetId>,
         out: &mut Actions,
     ) {
+        why.count(&mut self.counters);
+        let why = why.text();
         log::info!("DHCPNAK on {address} to {} via {}", packet.client.hw, self.via_of(packet));
         log::debug!("DHCPNAK on {address}: {why}");
         let reply = self.nak(packet, why, subnet, &mut out.arena);
