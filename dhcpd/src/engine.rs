@@ -24,6 +24,7 @@ mod release;
 mod request;
 mod snapshot;
 mod wheel;
+mod why;
 
 #[cfg(test)]
 mod tests_answer;

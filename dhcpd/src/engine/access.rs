@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::counters::Counters;
 use super::packet::Packet;
+use super::why::{Nobody, Step, Witness};
 use crate::config::{Class, Config, Host, HostId, NetworkId, Settings, SubnetId};
 use crate::wire::code::option;
 use std::net::Ipv4Addr;
@@ -73,8 +74,19 @@ impl Core {
     /// The client's host on a network: one with an address there before one without any. A host
     /// is known by client identifier, else by hardware (Q-23: with its type).
     pub(super) fn known(&self, packet: &Packet<'_>, network: u32) -> Known {
+        self.known_seen(packet, network, &mut Nobody)
+    }
+
+    /// [`Core::known`], with somebody looking on.
+    pub(super) fn known_seen(
+        &self,
+        packet: &Packet<'_>,
+        network: u32,
+        witness: &mut impl Witness,
+    ) -> Known {
         let config = &*self.config;
         if config.hosts.is_empty() {
+            witness.saw(|| Step::passed("host", "none is declared"));
             return Known::default();
         }
         let by_id = packet.client.id.map_or(&[][..], |id| config.hosts_by_client_id(id));
@@ -91,13 +103,19 @@ impl Core {
                 let here = config.subnets.get(subnet)?.network == network as NetworkId;
                 here.then_some((*address, subnet))
             });
-            if fixed.is_some() {
+            if let Some((address, _)) = fixed {
+                witness.saw(|| Step::host(host, true, format!("fixed address {address}")));
                 return Known { declared: Some(id), host: Some(id), fixed };
             }
             first = first.or(Some(id));
-            if host.fixed.is_empty() && plain.is_none() {
+            let holds = host.fixed.is_empty() && plain.is_none();
+            if holds {
                 plain = Some(id);
             }
+            witness.saw(|| Step::host_without_address(host, holds));
+        }
+        if first.is_none() {
+            witness.saw(|| Step::passed("host", "none has this hardware or client identifier"));
         }
         Known { declared: plain.or(first), host: plain, fixed: None }
     }

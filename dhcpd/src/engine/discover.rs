@@ -6,6 +6,7 @@ use super::answer::Grant;
 use super::core::Core;
 use super::packet::Packet;
 use super::pending::{Held, Then};
+use super::why::{Nobody, Step, Witness};
 use crate::config::SubnetId;
 use crate::wire::code::message;
 use std::net::Ipv4Addr;
@@ -14,44 +15,128 @@ use std::net::Ipv4Addr;
 const REMEMBERED: u32 = 60;
 
 /// What a client may be offered: a slot, or an address that has none yet.
-#[derive(Clone, Copy)]
-enum Choice {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
     Slot(u32),
     New { address: u32, subnet: u32 },
+}
+
+/// What a DISCOVER leads to. Nothing has happened yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Decision {
+    /// The host's own address.
+    Fixed { known: Known, address: Ipv4Addr, subnet: SubnetId },
+    /// An address of a pool, after a ping that is waited for so many milliseconds, if any.
+    Pool { known: Known, choice: Choice, ping: Option<u32> },
+    /// No answer.
+    Silence(Silence),
+}
+
+/// Why a DISCOVER is not answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Silence {
+    /// It comes from no network of ours.
+    UnknownNetwork,
+    /// The client is not served in the subnet.
+    Denied { known: Known, subnet: SubnetId },
+    /// Every address of the network is taken.
+    NoFreeLease(u32),
+    /// This address is being pinged for this very client.
+    Busy(Ipv4Addr),
+    /// No more addresses can be pinged at once.
+    TooManyPings,
 }
 
 impl Core {
     pub(super) fn discover(&mut self, packet: &Packet<'_>, out: &mut Actions) {
         log::info!("DHCPDISCOVER from {} via {}", packet.client.hw, self.via_of(packet));
-        let Some(network) = self.origin(packet) else {
-            log::debug!("unknown network via {}", self.via_of(packet));
-            self.counters.unknown_network += 1;
-            return;
-        };
-        let known = self.known(packet, network);
-        if let Some((address, subnet)) = known.fixed {
-            if self.admits(packet, known, subnet, "boot") {
+        match self.decide(packet, &mut Nobody) {
+            Decision::Fixed { known, address, subnet } => {
                 self.offer_fixed(packet, known, address, subnet, out);
             }
-            return;
+            Decision::Pool { known, choice, ping } => {
+                let slot = match choice {
+                    Choice::Slot(slot) => slot,
+                    Choice::New { address, subnet } => self.leases.add(address, subnet),
+                };
+                self.offer_pool(packet, known, slot, ping, out);
+            }
+            Decision::Silence(why) => self.do_not_offer(packet, why),
         }
-        let Some(choice) = self.choose(packet, network) else {
-            log::info!("no free leases on subnet {}", self.network_name(network));
-            self.counters.no_free_lease += 1;
-            return;
+    }
+
+    /// What is to be done about a DISCOVER, told to a witness step by step. Nothing changes but
+    /// where the search for unused addresses goes on.
+    pub(super) fn decide(&mut self, packet: &Packet<'_>, witness: &mut impl Witness) -> Decision {
+        let Some(network) = self.origin(packet) else {
+            return Decision::Silence(Silence::UnknownNetwork);
         };
-        let subnet = match choice {
-            Choice::Slot(slot) => self.leases.get(slot).subnet,
-            Choice::New { subnet, .. } => subnet,
-        };
-        if !self.admits(packet, known, subnet as SubnetId, "boot") {
-            return;
+        let known = self.known_seen(packet, network, witness);
+        if let Some((address, subnet)) = known.fixed {
+            return match self.admission(packet, known, subnet) {
+                Ok(()) => Decision::Fixed { known, address, subnet },
+                Err(_) => Decision::Silence(Silence::Denied { known, subnet }),
+            };
         }
-        let slot = match choice {
-            Choice::Slot(slot) => slot,
-            Choice::New { address, subnet } => self.leases.add(address, subnet),
+        let Some(choice) = self.choose(packet, network, witness) else {
+            return Decision::Silence(Silence::NoFreeLease(network));
         };
-        self.offer_pool(packet, known, slot, out);
+        let (address, subnet) = self.place_of(choice);
+        let subnet = subnet as SubnetId;
+        if self.admission(packet, known, subnet).is_err() {
+            return Decision::Silence(Silence::Denied { known, subnet });
+        }
+        let waits = match choice {
+            Choice::Slot(slot) => self.pending.get(slot),
+            Choice::New { .. } => None,
+        };
+        if matches!(waits, Some(Then::Offer(_))) {
+            return Decision::Silence(Silence::Busy(address));
+        }
+        let ping = self.ping_wait(subnet).filter(|_| self.must_ping(packet, choice));
+        // A release that waits for the same ping makes room for this one.
+        if ping.is_some() && waits.is_none() && self.pending.is_full() {
+            return Decision::Silence(Silence::TooManyPings);
+        }
+        Decision::Pool { known, choice, ping }
+    }
+
+    /// The address of a choice, and the subnet it is in.
+    pub(super) fn place_of(&self, choice: Choice) -> (Ipv4Addr, u32) {
+        let (address, subnet) = match choice {
+            Choice::Slot(slot) => {
+                let lease = self.leases.get(slot);
+                (lease.address, lease.subnet)
+            }
+            Choice::New { address, subnet } => (address, subnet),
+        };
+        (Ipv4Addr::from(address), subnet)
+    }
+
+    fn do_not_offer(&mut self, packet: &Packet<'_>, why: Silence) {
+        match why {
+            Silence::UnknownNetwork => {
+                log::debug!("unknown network via {}", self.via_of(packet));
+                self.counters.unknown_network += 1;
+            }
+            Silence::Denied { known, subnet } => {
+                self.admits(packet, known, subnet, "boot");
+            }
+            Silence::NoFreeLease(network) => {
+                log::info!("no free leases on subnet {}", self.network_name(network));
+                self.counters.no_free_lease += 1;
+            }
+            Silence::Busy(address) => {
+                log::info!("already acking lease {address}");
+                self.counters.busy += 1;
+            }
+            Silence::TooManyPings => {
+                self.counters.too_many_pings += 1;
+                if let Some(times) = self.ping_room.now(packet.now.mono) {
+                    log::warn!("too many addresses are being pinged: {times} DISCOVERs ignored");
+                }
+            }
+        }
     }
 
     fn offer_fixed(
@@ -75,33 +160,19 @@ impl Core {
         }
     }
 
-    fn offer_pool(&mut self, packet: &Packet<'_>, known: Known, slot: u32, out: &mut Actions) {
+    fn offer_pool(
+        &mut self,
+        packet: &Packet<'_>,
+        known: Known,
+        slot: u32,
+        ping: Option<u32>,
+        out: &mut Actions,
+    ) {
         let lease = self.leases.get(slot);
         let address = Ipv4Addr::from(lease.address);
         let subnet = lease.subnet as SubnetId;
-        match self.pending.get(slot) {
-            Some(Then::Offer(_)) => {
-                log::info!("already acking lease {address}");
-                self.counters.busy += 1;
-                return;
-            }
-            // Its holder is back: there is nothing to release.
-            Some(Then::Release) => self.drop_pending(slot),
-            None => {}
-        }
-        let ping = self.ping_wait(slot).filter(|_| self.must_ping(packet, slot));
-        if ping.is_some() && self.pending.is_full() {
-            self.counters.too_many_pings += 1;
-            if let Some(times) = self.ping_room.now(packet.now.mono) {
-                log::warn!("too many addresses are being pinged: {times} DISCOVERs ignored");
-            }
-            // What was taken up for this goes back to be given out.
-            let lease = self.leases.get(slot);
-            if !lease.is_running() && lease.offer == super::index::NONE {
-                self.leases.free(slot);
-            }
-            return;
-        }
+        // Its holder is back: there is nothing to release.
+        self.drop_pending(slot);
         if self.leases.get(slot).abandoned {
             log::error!("Reclaiming abandoned IP address {address}.");
             self.reclaim(slot, packet.time, out);
@@ -140,17 +211,18 @@ impl Core {
         }
     }
 
-    /// How long to wait for an answer to a ping of this address, in milliseconds; `None` if nobody
-    /// is pinged on its subnet.
-    pub(super) fn ping_wait(&self, slot: u32) -> Option<u32> {
-        let subnet = self.config.subnets.get(self.leases.get(slot).subnet as usize);
+    /// How long to wait for an answer to a ping in this subnet, in milliseconds; `None` if nobody is
+    /// pinged there.
+    pub(super) fn ping_wait(&self, subnet: SubnetId) -> Option<u32> {
+        let subnet = self.config.subnets.get(subnet);
         self.options
             .ping_wait
             .filter(|_| subnet.is_none_or(|s| s.settings.ping_check != Some(false)))
     }
 
     /// Whether the address is to be pinged. Not when the client holds it: it would answer itself.
-    fn must_ping(&self, packet: &Packet<'_>, slot: u32) -> bool {
+    fn must_ping(&self, packet: &Packet<'_>, choice: Choice) -> bool {
+        let Choice::Slot(slot) = choice else { return true };
         let lease = self.leases.get(slot);
         let second = (packet.now.mono / 1000).saturating_add(1);
         let idle = second.saturating_sub(u64::from(lease.touched));
@@ -161,30 +233,52 @@ impl Core {
     /// The address for a client, the first there is of: what it holds, what it was offered, what
     /// it had (Q-10: these before what it asks for), what it asks for, one never used, the one
     /// that ended longest ago, the abandoned one that ended longest ago.
-    fn choose(&mut self, packet: &Packet<'_>, network: u32) -> Option<Choice> {
+    fn choose(
+        &mut self,
+        packet: &Packet<'_>,
+        network: u32,
+        witness: &mut impl Witness,
+    ) -> Option<Choice> {
         let client = &packet.client;
-        let open = |slot: &u32| self.is_open(*slot, client);
-        if let Some(slot) = self.current(network, client).filter(open) {
+        let held = self.current(network, client);
+        let chosen = held.filter(|slot| self.is_open(*slot, client));
+        witness.saw(|| self.step("the address it holds", held, chosen));
+        if let Some(slot) = chosen {
             return Some(Choice::Slot(slot));
         }
         // The offer may be to the same identifier on hardware that shares its lease with another.
         let offer = self.offers.of(&self.leases.keys, network, client);
-        if let Some(slot) = offer.map(|offer| self.offers.get(offer).slot).filter(open) {
+        let offered = offer.map(|offer| self.offers.get(offer).slot);
+        let chosen = offered.filter(|slot| self.is_open(*slot, client));
+        witness.saw(|| self.step("the address it was offered", offered, chosen));
+        if let Some(slot) = chosen {
             return Some(Choice::Slot(slot));
         }
-        if let Some(slot) = self.previous(packet, network) {
+        let chosen = self.previous(packet, network);
+        witness.saw(|| self.step_of_previous(network, client, chosen));
+        if let Some(slot) = chosen {
             return Some(Choice::Slot(slot));
         }
-        if let Some(choice) = self.asked_for(packet, network) {
-            return Some(choice);
+        let chosen = self.asked_for(packet, network);
+        witness.saw(|| self.step_of_request(packet, network, chosen));
+        if chosen.is_some() {
+            return chosen;
         }
         let leases = &self.leases;
-        if let Some(address) = self.pools.fresh(network, |a| leases.address(a).is_some()) {
+        let fresh = self.pools.fresh(network, |a| leases.address(a).is_some());
+        witness.saw(|| Step::address("an address never used", fresh.map(Ipv4Addr::from)));
+        if let Some(address) = fresh {
             let subnet = self.pools.find(address)?.subnet;
             return Some(Choice::New { address, subnet });
         }
         let oldest = self.leases.oldest(network, false);
-        oldest.or_else(|| self.leases.oldest(network, true)).map(Choice::Slot)
+        witness.saw(|| self.step("the address whose lease ended longest ago", oldest, oldest));
+        if let Some(slot) = oldest {
+            return Some(Choice::Slot(slot));
+        }
+        let abandoned = self.leases.oldest(network, true);
+        witness.saw(|| self.step("the abandoned address that is longest so", abandoned, abandoned));
+        abandoned.map(Choice::Slot)
     }
 
     /// An ended lease that this client was the last to have.

@@ -38,7 +38,7 @@ impl Core {
         }
         log::info!("DHCPRELEASE of {address} from {hw} via {} (found)", self.via_of(packet));
         // Who still answers has not left: then somebody else sent this.
-        let begun = self.ping_wait(slot).is_some_and(|wait| {
+        let begun = self.ping_wait(self.leases.get(slot).subnet as usize).is_some_and(|wait| {
             let due = packet.now.mono.saturating_add(u64::from(wait));
             self.pending.begin(slot, due, Then::Release)
         });
