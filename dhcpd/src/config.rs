@@ -4,6 +4,7 @@
 //! inheritance has been applied. How it was written is `conf`'s business.
 
 mod lookup;
+mod renumber;
 
 pub use lookup::{Lookup, MAX_HARDWARE};
 

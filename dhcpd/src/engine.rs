@@ -8,6 +8,7 @@ mod answer;
 mod clock;
 mod core;
 pub mod counters;
+mod derived;
 mod destination;
 mod discover;
 mod events;
@@ -20,6 +21,7 @@ mod offers;
 mod packet;
 mod pending;
 mod pool;
+mod reconfigure;
 mod release;
 mod request;
 mod snapshot;
@@ -43,6 +45,8 @@ mod tests_quirks;
 #[cfg(test)]
 mod tests_rare;
 #[cfg(test)]
+mod tests_reconfigure;
+#[cfg(test)]
 mod tests_request;
 #[cfg(test)]
 mod tests_tables;
@@ -52,6 +56,7 @@ use self::counters::Counters;
 use self::identity::{Client, Hw, MAX_CLIENT_ID};
 use self::packet::Packet;
 use self::pending::Then;
+pub use self::reconfigure::interface_map;
 use crate::config::{Config, NetworkId};
 use crate::lease::LeaseRecord;
 use crate::wire::code::{BOOTREQUEST, message, option};
@@ -128,6 +133,25 @@ pub enum Destination {
         /// UDP destination port.
         port: u16,
     },
+}
+
+impl Destination {
+    /// Gives interfaces other numbers: `map` has the new one of each old one that is still there.
+    /// False if it was to leave by one that is not.
+    pub fn renumber(&mut self, map: &[Option<usize>]) -> bool {
+        let interface = match self {
+            Destination::Udp { interface: None, .. } => return true,
+            Destination::Link { interface, .. }
+            | Destination::Udp { interface: Some(interface), .. } => interface,
+        };
+        match map.get(*interface).copied().flatten() {
+            Some(new) => {
+                *interface = new;
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 /// One reply.
@@ -228,6 +252,32 @@ impl Engine {
     /// An engine without leases. `config` must have its lookup tables made.
     pub fn new(config: Arc<Config>, interfaces: Vec<Interface>, options: EngineOptions) -> Engine {
         Engine { core: Core::new(config, interfaces, options), options: OptionTable::new() }
+    }
+
+    /// Takes over another configuration and other interfaces, in one step: an interface is the same
+    /// as before if its name is. `config` must have its lookup tables made; where its networks have
+    /// the numbers they had ([`Config::keep_numbers`]), this is quick.
+    ///
+    /// Leases, offers and pings go on. A lease whose address is not to be given out any more is kept
+    /// aside while it runs, and comes back if its address does.
+    pub fn reconfigure(
+        &mut self,
+        config: Arc<Config>,
+        interfaces: Vec<Interface>,
+        now: Now,
+        out: &mut Actions,
+    ) {
+        self.core.reconfigure(config, interfaces, now, out);
+    }
+
+    /// The configuration it works with.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.core.config
+    }
+
+    /// The interfaces it works with, by their numbers.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.core.interfaces
     }
 
     /// Takes a lease from the lease file; a later one for the same address replaces it. All of

@@ -6,16 +6,16 @@
 
 use super::clock::Clock;
 use super::counters::Counters;
+use super::derived::{Derived, networks_of};
 use super::identity::{Client, Hw};
 use super::index::NONE;
-use super::leases::Leases;
+use super::leases::{Lease, Leases};
 use super::offers::Offers;
 use super::packet::Packet;
 use super::pending::{Pending, Then};
 use super::pool::Pools;
 use super::{Actions, EngineOptions, Happening, Interface, Now, answer};
-use crate::config::{Config, NetworkId, Settings, SubnetId};
-use crate::lease::LeaseRecord;
+use crate::config::{Config, NetworkId, SubnetId};
 use pfhelper::Verb;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,8 +36,8 @@ pub(super) struct Core {
     pub(super) pools: Pools,
     pub(super) offers: Offers,
     pub(super) pending: Pending,
-    /// Leases from the file for addresses that are in no range (any more), by address.
-    pub(super) quarantine: BTreeMap<u32, LeaseRecord>,
+    /// Leases that run, of addresses that are in no range (any more), by address.
+    pub(super) quarantine: BTreeMap<u32, Lease>,
     /// The addresses of all interfaces, ascending.
     pub(super) own_addresses: Vec<Ipv4Addr>,
     /// These, and the identifiers that the configuration gives us, ascending.
@@ -61,30 +61,10 @@ impl Core {
         options: EngineOptions,
     ) -> Core {
         let networks = config.networks.len();
-        let network_addresses = (0..networks)
-            .map(|id| interfaces.iter().find(|i| i.network == Some(id)).map(|i| i.address))
-            .collect();
-        let mut own_addresses: Vec<Ipv4Addr> = (interfaces.iter())
-            .flat_map(|i| i.addresses.iter().copied().chain([i.address]))
-            .collect();
-        own_addresses.sort_unstable();
-        let mut server_ids: Vec<Ipv4Addr> =
-            own_addresses.iter().copied().chain(configured_ids(&config)).collect();
-        server_ids.sort_unstable();
-        server_ids.dedup();
-        let pools = Pools::new(&config, &server_ids);
-        if pools.reserved_count() > 0 {
-            log::info!(
-                "{} addresses of ranges are hosts' or our own, and not given out dynamically",
-                pools.reserved_count()
-            );
-        }
+        let Derived { pools, own_addresses, server_ids, network_addresses } =
+            Derived::new(&config, &interfaces);
         Core {
-            leases: Leases::new(
-                config.subnets.iter().map(|s| s.network as u32).collect(),
-                networks,
-                options.seed,
-            ),
+            leases: Leases::new(networks_of(&config), networks, options.seed),
             pools,
             offers: Offers::new(),
             pending: Pending::new(options.max_pending),
@@ -137,6 +117,10 @@ impl Core {
     /// Leases of an earlier life end by the wall clock; ours by engine time, as their clients do.
     fn clock_was_set(&mut self, step: i64, time: i64, out: &mut Actions) {
         log::warn!("the clock was set by {step} s; leases given last as long as was said");
+        for lease in self.quarantine.values_mut().filter(|lease| lease.loaded) {
+            lease.ends = lease.ends.saturating_sub(step);
+            lease.starts = lease.starts.saturating_sub(step);
+        }
         for slot in 0..self.leases.len() as u32 {
             let lease = self.leases.get_mut(slot);
             if !lease.loaded {
@@ -186,7 +170,7 @@ impl Core {
     }
 
     /// Forgets the offer of an address, if there is one; nothing else changes.
-    fn forget_offer(&mut self, slot: u32) {
+    pub(super) fn forget_offer(&mut self, slot: u32) {
         let offer = std::mem::replace(&mut self.leases.get_mut(slot).offer, NONE);
         if offer != NONE {
             self.offers.remove(offer);
@@ -396,19 +380,6 @@ impl Core {
         }
         assert_eq!(self.offers.len(), count);
     }
-}
-
-/// Every server-identifier that the configuration makes us use.
-fn configured_ids(config: &Config) -> impl Iterator<Item = Ipv4Addr> {
-    use crate::wire::code::option::SERVER_IDENTIFIER;
-    let id = |s: &Settings| {
-        let value: [u8; 4] = s.options.get(SERVER_IDENTIFIER)?.try_into().ok()?;
-        Some(Ipv4Addr::from(value))
-    };
-    let subnets = config.subnets.iter().map(|s| &s.settings);
-    let hosts = config.hosts.iter().map(|h| &h.settings);
-    let classes = config.vendor_classes.iter().chain(&config.user_classes).map(|c| &c.settings);
-    subnets.chain(hosts).chain(classes).filter_map(id)
 }
 
 /// The second of an action, never 0.

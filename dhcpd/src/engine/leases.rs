@@ -3,7 +3,10 @@
 //!
 //! A slot is in the wheel while its lease lasts, in its network's list of ended (or ended
 //! abandoned) leases when it may be given out, and in neither while it is offered only. Slots are
-//! never removed: there are at most as many as the ranges have addresses. Policy is not here.
+//! never removed, but those that a reconfiguration empties are used again: there are at most as many
+//! as the ranges ever had addresses. Policy is not here.
+
+mod moves;
 
 use super::identity::{Client, ClientId, Hw, Keys};
 use super::index::{Index, NONE};
@@ -40,6 +43,31 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// Of an address that nobody ever had.
+    pub(super) fn new(address: u32, subnet: u32) -> Lease {
+        Lease {
+            starts: 0,
+            ends: 0,
+            id: ClientId::None,
+            names: None,
+            address,
+            subnet,
+            offer: NONE,
+            touched: 0,
+            hw: Hw::default(),
+            abandoned: false,
+            dynamic_bootp: false,
+            loaded: false,
+            running: false,
+            found: false,
+        }
+    }
+
+    /// Whether its slot is of no address.
+    fn is_spare(&self) -> bool {
+        self.subnet == NONE
+    }
+
     /// Whether somebody holds it, or it is kept away from everybody.
     pub(super) fn is_running(&self) -> bool {
         self.running
@@ -59,6 +87,11 @@ impl Lease {
             }
             None => (None, None),
         }
+    }
+
+    /// The names of another.
+    pub(super) fn take_names(&mut self, other: Lease) {
+        self.names = other.names;
     }
 
     pub(super) fn set_names(&mut self, client: Option<&[u8]>, dns: Option<&[u8]>) {
@@ -85,6 +118,8 @@ pub(super) struct Leases {
     by_hw_of_id: Index,
     lists: Lists,
     wheel: Wheel,
+    /// Slots that are of no address.
+    spare: Vec<u32>,
 }
 
 impl Leases {
@@ -100,6 +135,7 @@ impl Leases {
             by_hw_of_id: Index::new(),
             lists: Lists::new(BUCKETS + 2 * count as u32),
             wheel: Wheel::new(0),
+            spare: Vec::new(),
         }
     }
 
@@ -108,12 +144,15 @@ impl Leases {
         self.wheel = Wheel::new(now);
     }
 
+    /// How many slots there are, those included that are of no address now: as these, they hold
+    /// nobody's lease.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
+    /// Every lease, those that ended too.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Lease> {
-        self.slots.iter()
+        self.slots.iter().filter(|lease| !lease.is_spare())
     }
 
     pub(super) fn get(&self, slot: u32) -> &Lease {
@@ -164,24 +203,18 @@ impl Leases {
 
     /// Makes the slot of an address that has none. It is in no list.
     pub(super) fn add(&mut self, address: u32, subnet: u32) -> u32 {
-        let slot = self.slots.len() as u32;
-        self.slots.push(Lease {
-            starts: 0,
-            ends: 0,
-            id: ClientId::None,
-            names: None,
-            address,
-            subnet,
-            offer: NONE,
-            touched: 0,
-            hw: Hw::default(),
-            abandoned: false,
-            dynamic_bootp: false,
-            loaded: false,
-            running: false,
-            found: false,
-        });
-        self.lists.add_slot();
+        let lease = Lease::new(address, subnet);
+        let slot = match self.spare.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = lease;
+                slot
+            }
+            None => {
+                self.slots.push(lease);
+                self.lists.add_slot();
+                self.slots.len() as u32 - 1
+            }
+        };
         self.by_address.insert(self.keys.address(address), slot);
         slot
     }
@@ -286,9 +319,18 @@ impl Leases {
 
     /// Makes the lease nobody's.
     pub(super) fn unbind(&mut self, slot: u32) {
+        self.unlist(slot);
+        let lease = self.get_mut(slot);
+        lease.hw = Hw::default();
+        lease.id = ClientId::None;
+        lease.found = false;
+    }
+
+    /// Nobody finds the lease by its client any more.
+    fn unlist(&mut self, slot: u32) {
         let network = self.network(slot);
         let Leases { slots, keys, by_id, by_hw, by_hw_of_id, .. } = self;
-        let lease = &mut slots[slot as usize];
+        let lease = &slots[slot as usize];
         if lease.hw.is_empty() && lease.id.get().is_none() {
             return;
         }
@@ -302,9 +344,6 @@ impl Leases {
                 by_hw.remove(hw_key, slot);
             }
         }
-        lease.hw = Hw::default();
-        lease.id = ClientId::None;
-        lease.found = false;
     }
 }
 
@@ -331,6 +370,11 @@ impl Leases {
     pub(super) fn check(&self) {
         for (slot, lease) in self.slots.iter().enumerate() {
             let slot = slot as u32;
+            assert_eq!(lease.is_spare(), self.spare.contains(&slot));
+            if lease.is_spare() {
+                assert!(!self.lists.is_linked(slot) && !lease.running && lease.hw.is_empty());
+                continue;
+            }
             let linked = self.lists.is_linked(slot);
             assert_eq!(linked, lease.running || lease.offer == NONE, "{lease:?}");
             assert_eq!(self.address(lease.address), Some(slot));
@@ -345,6 +389,9 @@ impl Leases {
         }
         for (index, count) in [(&self.by_id, 0), (&self.by_hw, 1), (&self.by_hw_of_id, 2)] {
             let listed = self.slots.iter().enumerate().filter(|(slot, lease)| {
+                if lease.is_spare() {
+                    return false;
+                }
                 let found = match (count, lease.id.get()) {
                     (0, Some(id)) => self.id(self.network_of(lease), id),
                     (1, None) => self.hw(self.network_of(lease), &lease.hw),

@@ -18,6 +18,21 @@ impl Lists {
         Lists { links: (0..lists).map(|n| Link { prev: n, next: n }).collect(), lists }
     }
 
+    /// Makes it so many lists. Those that are no more must be empty.
+    pub(super) fn resize(&mut self, lists: u32) {
+        if lists == self.lists {
+            return;
+        }
+        let (old, kept) = (self.lists, self.lists.min(lists));
+        let moved = |n: u32| if n < old { n } else { n - old + lists };
+        let moved = |link: &Link| Link { prev: moved(link.prev), next: moved(link.next) };
+        let empty = (kept..lists).map(|n| Link { prev: n, next: n });
+        let sentinels = self.links[..kept as usize].iter().map(moved);
+        let slots = self.links[old as usize..].iter().map(moved);
+        self.links = sentinels.chain(empty).chain(slots).collect();
+        self.lists = lists;
+    }
+
     /// Makes room for one more slot, whose number is the count of those before.
     pub(super) fn add_slot(&mut self) {
         let own = self.links.len() as u32;
@@ -99,6 +114,12 @@ mod tests {
             }
             model[2].sort_by_key(|s| s / 4);
             lists.sort_by_key(2, |s| s / 4);
+            // Another one, which is empty when it goes.
+            lists.resize(5);
+            lists.push_back(4, 3);
+            lists.unlink(3);
+            model.iter_mut().for_each(|m| m.retain(|s| *s != 3));
+            lists.resize(3);
             for (list, model) in model.iter().enumerate() {
                 prop_assert_eq!(lists.first(list as u32), model.first().copied());
                 prop_assert_eq!(&contents(&mut lists, list as u32), model);

@@ -92,6 +92,21 @@ impl Offers {
         self.ages.push_back(0, offer);
     }
 
+    /// Moves an offer to another network. False, and nothing happens, if its client has one there.
+    pub(super) fn rekey(&mut self, keys: &Keys, offer: u32, network: u32) -> bool {
+        let o = self.get(offer);
+        let client = Client { hw: o.hw, id: o.id.get() };
+        if self.of(keys, network, &client).is_some() {
+            return false;
+        }
+        let (old, key) = (o.key, keys.client(network, &client));
+        self.by_client.remove(old, offer);
+        self.by_client.insert(key, offer);
+        let o = &mut self.all[offer as usize];
+        (o.network, o.key) = (network, key);
+        true
+    }
+
     /// Forgets an offer and returns whose address it was.
     pub(super) fn remove(&mut self, offer: u32) -> u32 {
         let o = &mut self.all[offer as usize];

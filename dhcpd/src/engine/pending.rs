@@ -114,6 +114,20 @@ impl Pending {
         self.order.front().map(|(due, _, _)| *due)
     }
 
+    /// Gives interfaces other numbers. An offer that was to leave by one that is gone is dropped:
+    /// nobody would hear it.
+    pub(super) fn renumber(&mut self, map: &[Option<usize>]) {
+        self.by_slot.retain(|_, wait| match &mut wait.then {
+            Then::Release => true,
+            Then::Offer(held) => {
+                if let Some(interface) = map.get(held.interface).copied().flatten() {
+                    held.interface = interface;
+                }
+                held.destination.renumber(map)
+            }
+        });
+    }
+
     /// An empty buffer for a reply to hold.
     pub(super) fn buffer(&mut self) -> Vec<u8> {
         self.spare.pop().unwrap_or_default()

@@ -38,23 +38,19 @@ impl Pools {
     /// `own` are the addresses that are the server's.
     pub(super) fn new(config: &Config, own: &[Ipv4Addr]) -> Pools {
         let mut taken: BTreeMap<u32, Span> = BTreeMap::new();
-        let mut cursors = Vec::new();
-        for (network_id, network) in config.networks.iter().enumerate() {
-            let mut cursor = Cursor::default();
-            for &subnet_id in &network.subnets {
-                let Some(subnet) = config.subnets.get(subnet_id) else { continue };
-                for range in &subnet.ranges {
-                    let (low, high) = (u32::from(range.low), u32::from(range.high));
-                    if low > high {
-                        continue;
-                    }
-                    cursor.ranges.push((low, high));
-                    let span =
-                        Span { low, high, subnet: subnet_id as u32, network: network_id as u32 };
-                    add(&mut taken, span);
+        let mut cursors: Vec<Cursor> = config.networks.iter().map(|_| Cursor::default()).collect();
+        // By declaration, whatever numbers the networks have.
+        for (id, subnet) in config.subnets.iter().enumerate() {
+            let Some(cursor) = cursors.get_mut(subnet.network) else { continue };
+            for range in &subnet.ranges {
+                let (low, high) = (u32::from(range.low), u32::from(range.high));
+                if low > high {
+                    continue;
                 }
+                cursor.ranges.push((low, high));
+                let (subnet, network) = (id as u32, subnet.network as u32);
+                add(&mut taken, Span { low, high, subnet, network });
             }
-            cursors.push(cursor);
         }
         let spans = taken.into_values().collect();
         let mut pools = Pools { spans, reserved: Vec::new(), cursors };
@@ -105,6 +101,48 @@ impl Pools {
                 cursor.offset += 1;
             }
         }
+    }
+
+    /// Goes on where the pools of an earlier configuration are, as far as ranges are what they were.
+    pub(super) fn go_on(&mut self, old: &Pools) {
+        for network in 0..self.cursors.len() {
+            let apart = self.is_apart(network) && old.is_apart(network);
+            let Some((new, old)) = self.cursors.get_mut(network).zip(old.cursors.get(network))
+            else {
+                return;
+            };
+            let before = |cursor: &Cursor| cursor.ranges.get(..old.range).map(<[_]>::to_vec);
+            let here = |cursor: &Cursor| cursor.ranges.get(old.range).copied();
+            let fits = match (here(old), here(new)) {
+                (None, _) => true,
+                (Some((low, _)), Some((new_low, high))) => {
+                    low == new_low && high >= low + old.offset
+                }
+                (Some(_), None) => false,
+            };
+            if apart && fits && before(old) == before(new) {
+                (new.range, new.offset) = (old.range, old.offset);
+            }
+        }
+    }
+
+    /// Whether no range of this network has addresses of another range.
+    fn is_apart(&self, network: usize) -> bool {
+        let size = |low: u32, high: u32| u64::from(high - low) + 1;
+        let spans = self.spans.iter().filter(|span| span.network as usize == network);
+        let all = self.cursors.get(network).map_or(&[][..], |cursor| &cursor.ranges);
+        spans.map(|span| size(span.low, span.high)).sum::<u64>()
+            == all.iter().map(|(low, high)| size(*low, *high)).sum::<u64>()
+    }
+
+    /// Whether exactly the same addresses are of the same subnets.
+    pub(super) fn same_as(&self, other: &Pools) -> bool {
+        self.spans == other.spans && self.reserved == other.reserved
+    }
+
+    /// Addresses of ranges that hosts, or the server, have for themselves.
+    pub(super) fn reserved(&self) -> &[u32] {
+        &self.reserved
     }
 
     fn in_range(&self, address: u32) -> Option<&Span> {

@@ -3,8 +3,10 @@
 use super::Now;
 use super::core::Core;
 use super::events::view;
-use super::identity::{Client, Hw};
+use super::identity::{Client, ClientId, Hw};
 use super::index::NONE;
+use super::leases::Lease;
+use super::pool::Span;
 use crate::lease::LeaseRecord;
 use crate::leasefile;
 use std::net::Ipv4Addr;
@@ -16,43 +18,52 @@ const QUARANTINE: u64 = 1 << 32;
 impl Core {
     pub(super) fn load(&mut self, record: LeaseRecord, now: Now) {
         let time = self.read_clock(now);
-        let ends = self.clock.engine(record.ends);
-        let address = u32::from(record.address);
-        let Some(span) = self.pools.find(address).copied() else {
-            self.quarantine.remove(&address);
-            if ends > time {
-                if self.pools.is_reserved(address) {
+        let lease = self.lease_of(&record);
+        let Some(span) = self.pools.find(lease.address).copied() else {
+            self.quarantine.remove(&lease.address);
+            if lease.ends > time {
+                if self.pools.is_reserved(lease.address) {
                     log::error!("Both dynamic and static leases present for {}.", record.address);
                 }
-                self.quarantine.insert(address, record);
+                self.quarantine.insert(lease.address, lease);
             }
             return;
         };
-        let slot = match self.leases.address(address) {
-            Some(slot) => slot,
-            None => self.leases.add(address, span.subnet),
-        };
-        self.leases.unbind(slot);
-        let hw = record.hardware.as_ref().map_or(Hw::default(), |h| Hw::new(h.htype, &h.addr));
-        let client = Client { hw, id: record.client_id.as_deref().filter(|id| !id.is_empty()) };
-        if !record.abandoned {
-            // Of several leases of one client, it is found by the one that lasts longest.
-            let other = match client.id {
-                Some(id) => self.leases.id(span.network, id),
-                None => self.leases.hw(span.network, &hw),
-            };
-            let longer = other.filter(|other| self.leases.get(*other).ends > ends);
-            self.leases.bind(slot, &client);
-            if let Some(longer) = longer {
-                self.rebind(longer);
-            }
-        }
-        let lease = self.leases.get_mut(slot);
-        lease.set_names(record.client_hostname.as_deref(), record.hostname.as_deref());
+        self.put(lease, span, time);
+    }
+
+    /// A record as the engine keeps it: in its own time.
+    fn lease_of(&self, record: &LeaseRecord) -> Lease {
+        let mut lease = Lease::new(record.address.into(), NONE);
         lease.starts = self.clock.engine(record.starts);
+        lease.ends = self.clock.engine(record.ends);
+        lease.hw = record.hardware.as_ref().map_or(Hw::default(), |h| Hw::new(h.htype, &h.addr));
+        lease.id = ClientId::new(record.client_id.as_deref());
         lease.abandoned = record.abandoned;
         lease.dynamic_bootp = record.dynamic_bootp;
         lease.loaded = true;
+        lease.set_names(record.client_hostname.as_deref(), record.hostname.as_deref());
+        lease
+    }
+
+    /// Puts a lease that was read, or kept aside, at its address, in place of what was there.
+    pub(super) fn put(&mut self, lease: Lease, span: Span, time: i64) {
+        let slot = match self.leases.address(lease.address) {
+            Some(slot) => slot,
+            None => self.leases.add(lease.address, span.subnet),
+        };
+        self.leases.unbind(slot);
+        if !lease.abandoned {
+            let client = Client { hw: lease.hw, id: lease.id.get() };
+            self.leases.bind_if_longest(slot, &client, lease.ends);
+        }
+        let ends = lease.ends;
+        let place = self.leases.get_mut(slot);
+        place.starts = lease.starts;
+        place.abandoned = lease.abandoned;
+        place.dynamic_bootp = lease.dynamic_bootp;
+        place.loaded = lease.loaded;
+        place.take_names(lease);
         if ends > time {
             self.leases.run(slot, ends);
         } else {
@@ -60,13 +71,6 @@ impl Core {
             self.leases.free(slot);
             self.unsorted = true;
         }
-    }
-
-    /// Makes a lease the one its client is found by again.
-    fn rebind(&mut self, slot: u32) {
-        let lease = self.leases.get(slot);
-        let (hw, id) = (lease.hw, lease.id.clone());
-        self.leases.bind(slot, &Client { hw, id: id.get() });
     }
 
     /// Appends up to `limit` records to `out`, from where the last call ended (0 at first).
@@ -95,13 +99,12 @@ impl Core {
             None if cursor < QUARANTINE => Bound::Unbounded,
             None => return None,
         };
-        let now = self.clock.wall(self.clock.last());
-        for (address, record) in self.quarantine.range((from, Bound::Unbounded)) {
+        for (address, lease) in self.quarantine.range((from, Bound::Unbounded)) {
             if left == 0 {
                 return Some(QUARANTINE + u64::from(*address));
             }
-            if record.ends > now {
-                leasefile::append_record(out, &record.view());
+            if lease.ends > self.clock.last() {
+                leasefile::append_record(out, &view(lease, &self.clock));
                 left -= 1;
             }
         }

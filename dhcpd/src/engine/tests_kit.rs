@@ -222,6 +222,24 @@ impl Bench {
         Bench { engine, now, out: Actions::default() }
     }
 
+    /// Another configuration and other interfaces; each of these is on the network it is on.
+    pub(super) fn reconfigure(&mut self, mut config: Config, interfaces: Vec<Interface>) {
+        config.build_lookup();
+        let network =
+            |i: &Interface| config.subnet_of(i.address).map(|s| config.subnets[s].network);
+        let interfaces =
+            interfaces.into_iter().map(|i| Interface { network: network(&i), ..i }).collect();
+        self.out.clear();
+        self.engine.reconfigure(Arc::new(config), interfaces, self.now, &mut self.out);
+    }
+
+    /// All that a reconfiguration may change, as text.
+    pub(super) fn everything(&self) -> String {
+        let core = &self.engine.core;
+        let Core { leases, pools, offers, pending, quarantine, .. } = core;
+        format!("{leases:?}\n{pools:?}\n{offers:?}\n{pending:?}\n{quarantine:?}")
+    }
+
     pub(super) fn meta(mac: Option<[u8; 6]>) -> Meta {
         let (source, dest) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
         Meta { interface: 0, served: true, source, source_port: 68, dest, mac }

@@ -3,7 +3,8 @@
 //!
 //! Many clients, some of them liars, do random things over virtual time. A model that knows only
 //! what was acknowledged to whom, and real time, judges every reply; the engine's tables must be
-//! what its events made them, and its own bookkeeping must add up after every step.
+//! what its events made them, and its own bookkeeping must add up after every step. Meanwhile the
+//! configuration changes again and again.
 
 use super::identity::{Client, Hw};
 use super::tests_kit::*;
@@ -28,18 +29,49 @@ const CLIENTS: [(u16, Option<&[u8]>); 9] = [
 
 #[derive(Clone, Debug)]
 enum Step {
-    Discover { client: usize, wish: Option<u8>, relayed: bool },
-    Take { client: usize },
-    Reboot { client: usize, last: u8, relayed: bool },
-    Renew { client: usize, last: u8, far: bool },
-    Elsewhere { client: usize, last: u8 },
-    Release { client: usize, last: u8, far: bool },
-    Decline { client: usize, last: u8, far: bool },
-    Echo { last: u8, far: bool },
+    Discover {
+        client: usize,
+        wish: Option<u8>,
+        relayed: bool,
+    },
+    Take {
+        client: usize,
+    },
+    Reboot {
+        client: usize,
+        last: u8,
+        relayed: bool,
+    },
+    Renew {
+        client: usize,
+        last: u8,
+        far: bool,
+    },
+    Elsewhere {
+        client: usize,
+        last: u8,
+    },
+    Release {
+        client: usize,
+        last: u8,
+        far: bool,
+    },
+    Decline {
+        client: usize,
+        last: u8,
+        far: bool,
+    },
+    Echo {
+        last: u8,
+        far: bool,
+    },
     Pass(u64),
     SetClock(i64),
     Rewrite,
     Restart,
+    Reconfigure(u8),
+    /// With what it has already.
+    Again,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -61,11 +93,51 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (-2000i64..2000).prop_map(Step::SetClock),
         1 => Just(Step::Rewrite),
         1 => Just(Step::Restart),
+        2 => (0..VARIANTS).prop_map(Step::Reconfigure),
+        1 => Just(Step::Again),
     ]
 }
 
 fn address(last: u8, far: bool) -> Ipv4Addr {
     if far { Ipv4Addr::new(10, 1, 0, last) } else { Ipv4Addr::new(10, 0, 0, last) }
+}
+
+const VARIANTS: u8 = 8;
+
+/// A configuration: 0 is what there is at first.
+fn variant(number: u8) -> Config {
+    let mut config = config();
+    config.subnets[0].ranges[0].high = address(12, false);
+    config.subnets[1].ranges[0].high = address(12, true);
+    match number {
+        0 => {}
+        1 => config.subnets[0].ranges[0].high = address(11, false),
+        2 => {
+            config.subnets[0].ranges[0].low = address(11, false);
+            config.subnets[0].ranges[0].high = address(13, false);
+        }
+        3 => config.hosts = vec![host("printer", mac(99), &["10.0.0.11"])],
+        4 => {
+            config.networks.pop();
+            config.subnets.pop();
+        }
+        5 => {
+            config.networks.pop();
+            config.networks[0].subnets = vec![0, 1];
+            config.subnets[1].network = 0;
+        }
+        6 => {
+            config.networks.swap(0, 1);
+            (config.subnets[0].network, config.subnets[1].network) = (1, 0);
+        }
+        _ => config.subnets.iter_mut().for_each(|subnet| subnet.ranges.clear()),
+    }
+    for subnet in &mut config.subnets {
+        subnet.settings.default_lease_time = Some(600);
+        subnet.settings.max_lease_time = Some(900);
+    }
+    config.build_lookup();
+    config
 }
 
 /// What a holder was told.
@@ -95,13 +167,7 @@ fn identity(client: usize) -> Client<'static> {
 
 impl World {
     fn new() -> World {
-        let mut config = config();
-        config.subnets[0].ranges[0].high = address(12, false);
-        config.subnets[1].ranges[0].high = address(12, true);
-        for subnet in &mut config.subnets {
-            subnet.settings.default_lease_time = Some(600);
-            subnet.settings.max_lease_time = Some(900);
-        }
+        let config = variant(0);
         World {
             bench: Bench::pinging(config.clone()),
             config,
@@ -187,8 +253,9 @@ impl World {
             Step::Restart => {
                 let config = self.config.clone();
                 let now = self.bench.now;
-                self.bench = Bench::pinging(config);
+                self.bench = Bench::pinging(config.clone());
                 self.bench.now = now;
+                self.bench.reconfigure(config, interfaces()); // its interface's network
                 for record in leasefile::read(&self.file) {
                     let record = record.expect("what we wrote can be read");
                     self.bench.engine.load(record, now);
@@ -198,6 +265,19 @@ impl World {
                 let (leased, abandoned) = self.bench.engine.tables(now);
                 self.leased = leased.into_iter().collect();
                 self.abandoned = abandoned.into_iter().collect();
+            }
+            Step::Reconfigure(number) => {
+                self.config = variant(number);
+                self.bench.reconfigure(self.config.clone(), interfaces());
+                self.after(None, none, vec![]);
+            }
+            Step::Again => {
+                let got = self.bench.tick();
+                self.after(None, none, got);
+                let before = self.bench.everything();
+                self.bench.reconfigure(self.config.clone(), interfaces());
+                assert!(self.bench.out.tables.is_empty() && self.bench.out.replies.is_empty());
+                assert_eq!(before, self.bench.everything());
             }
         }
         self.bench.engine.core.check();
@@ -254,7 +334,10 @@ impl World {
             assert!(got.reply.durable && self.bench.out.records > 0, "an ACK without record");
             for (other, holder) in &mut self.holders {
                 let same = identity(holder.client).is(&identity(to).hw, identity(to).id);
-                holder.given_up |= same && other.octets()[1] == address.octets()[1];
+                let network = |a: &Ipv4Addr| {
+                    self.config.subnet_of(*a).map(|s| self.config.subnets[s].network)
+                };
+                holder.given_up |= same && network(other) == network(&address);
             }
             let until = now + u64::from(got.options.u32(51).expect("a lease time"));
             self.holders.insert(address, Holder { client: to, until, given_up: false });
