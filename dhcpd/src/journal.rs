@@ -23,16 +23,33 @@ mod tests;
 mod worker;
 
 pub use commit::Failure;
+pub use file::LogFile;
 
-use std::io::{self, PipeReader, Read};
+use commit::{Commit, Disk};
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use worker::{Entry, Shared};
+use worker::{Entry, Shared, Worker};
 
 /// How many bytes of records may wait for the disk, those being written included.
 pub const MAX_WAITING: usize = 8 * 1024 * 1024;
 /// The most that one [`Journal::commit`] takes, in bytes.
 pub const MAX_COMMIT: usize = 1024 * 1024;
+
+/// How much a journal takes: the simulator's has little room, to come to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// As [`MAX_WAITING`].
+    pub(crate) waiting: usize,
+    /// As [`MAX_COMMIT`].
+    pub(crate) commit: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room { waiting: MAX_WAITING, commit: MAX_COMMIT }
+    }
+}
 
 /// Counts commits, from 1.
 pub type Seq = u64;
@@ -61,9 +78,10 @@ pub enum Event {
 pub struct Full;
 
 /// The server's end of it.
-pub struct Journal {
-    shared: Arc<Shared>,
+pub struct Journal<D = LogFile> {
+    shared: Arc<Shared<D>>,
     wake: PipeReader,
+    room: Room,
     last: Seq,
     /// The rewrite that is under way, and how many have been begun.
     rewrite: Option<u64>,
@@ -79,14 +97,28 @@ impl Journal {
     /// # Errors
     /// If there is no reading the end of the file, no pipe or no thread.
     pub fn start(file: OwnedFd) -> io::Result<Journal> {
+        let file = LogFile::new(file);
+        let (length, open) = file.end()?;
+        let (journal, waker) = Journal::new(Room::default())?;
+        let shared = Arc::clone(&journal.shared);
+        std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
+            Worker::new(shared, Commit::new(file, length, open), waker).run();
+        })?;
+        Ok(journal)
+    }
+}
+
+impl<D: Disk> Journal<D> {
+    /// A journal that nobody attends to yet, and what wakes the server.
+    fn new(room: Room) -> io::Result<(Self, PipeWriter)> {
         let (wake, waker) = io::pipe()?;
-        let shared = worker::start(file, waker)?;
-        Ok(Journal { shared, wake, last: 0, rewrite: None, rewrites: 0 })
+        let shared = Arc::new(Shared::new());
+        Ok((Journal { shared, wake, room, last: 0, rewrite: None, rewrites: 0 }, waker))
     }
 
     /// Whether the next commit will be taken. Packets should stay where they are while it will not.
     pub fn has_room(&self) -> bool {
-        self.shared.queue().waiting <= MAX_WAITING - MAX_COMMIT
+        self.shared.queue().waiting <= self.room.waiting - self.room.commit
     }
 
     /// Queues whole records for the next group. Their order is the order of the calls.
@@ -96,7 +128,7 @@ impl Journal {
     /// [`MAX_COMMIT`].
     pub fn commit(&mut self, records: &[u8]) -> Result<Seq, Full> {
         let mut queue = self.shared.queue();
-        if records.len() > MAX_COMMIT || queue.waiting + records.len() > MAX_WAITING {
+        if records.len() > self.room.commit || queue.waiting + records.len() > self.room.waiting {
             return Err(Full);
         }
         self.last += 1;
@@ -115,8 +147,8 @@ impl Journal {
         Ok(upto)
     }
 
-    /// Tells what has happened since the last call, in place of what was told then. To be called when the descriptor is readable,
-    /// and harmless at any other time.
+    /// Tells what has happened since the last call, in place of what was told then. To be called
+    /// when the descriptor is readable, and harmless at any other time.
     pub fn done(&mut self, events: &mut Vec<Event>) {
         if self.shared.take(self.rewrite, events) {
             // The one byte that goes with these events; an error could only mean that it is gone.
@@ -133,7 +165,7 @@ impl Journal {
     /// Afterwards, in any order and while commits go on: [`Self::snapshot`] until every lease has
     /// been given, [`Self::end_snapshot`], then [`Event::Rewritten`], and [`Self::switch`] or
     /// [`Self::abandon_rewrite`].
-    pub fn begin_rewrite(&mut self, file: OwnedFd) -> bool {
+    pub fn begin_rewrite(&mut self, file: D) -> bool {
         if self.rewrite.is_some() {
             return false;
         }
@@ -177,21 +209,21 @@ impl Journal {
         self.order(Entry::Abandon);
     }
 
-    fn order(&self, entry: Entry) {
+    fn order(&self, entry: Entry<D>) {
         self.shared.queue().entries.push(entry);
         self.shared.filled();
     }
 }
 
 /// Readable when there are events.
-impl AsFd for Journal {
+impl<D> AsFd for Journal<D> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 }
 
 /// The thread finishes what it has been given, and ends.
-impl Drop for Journal {
+impl<D> Drop for Journal<D> {
     fn drop(&mut self) {
         self.shared.queue().closed = true;
         self.shared.filled();

@@ -8,6 +8,7 @@ mod lex;
 mod read;
 mod record;
 pub mod store;
+pub(crate) mod succession;
 #[cfg(test)]
 mod tests;
 mod value;

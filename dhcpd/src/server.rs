@@ -3,7 +3,7 @@
 //! The shell around the engine: it moves bytes between sockets, engine, journal and table handler,
 //! and decides nothing. All it holds was given to it by the parent.
 
-mod leases;
+pub(crate) mod leases;
 mod replies;
 mod setup;
 
@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::engine::{Actions, Engine, Meta, Now};
 use crate::hooks;
 use crate::icmp::Icmp;
+use crate::journal::LogFile;
 use crate::link::Link;
 use crate::msg::{ToParent, ToServer};
 use crate::socket::BATCH;
@@ -273,7 +274,7 @@ impl Server<'_> {
                     self.teller.connect(fd).map_err(|e| format!("channel to the hooks: {e}"))?;
                 }
                 Ok(Some(ToServer::NewFile(file))) => {
-                    self.leases.new_file(Ok(file), &self.engine, now);
+                    self.leases.new_file(Ok(LogFile::new(file)), &self.engine, now);
                 }
                 Ok(Some(ToServer::NoNewFile(why))) => {
                     self.leases.new_file(Err(why), &self.engine, now);

@@ -11,13 +11,14 @@ use std::os::unix::fs::FileExt;
 const RESERVE: u64 = 8 * 1024 * 1024;
 
 /// A file and the room that is reserved for it behind its end.
-pub(super) struct LogFile {
+pub struct LogFile {
     file: File,
     reserved: u64,
 }
 
 impl LogFile {
-    pub(super) fn new(file: OwnedFd) -> Self {
+    /// A file that is open for reading and writing.
+    pub fn new(file: OwnedFd) -> Self {
         LogFile { file: File::from(file), reserved: 0 }
     }
 

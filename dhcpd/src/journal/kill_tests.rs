@@ -4,7 +4,7 @@
 use super::crash_tests::record;
 use super::sim::Rng;
 use super::tests::{Folder, wait};
-use super::{Event, Journal};
+use super::{Event, Journal, LogFile};
 use crate::leasefile;
 use crate::leasefile::store::Store;
 use crate::msg::Renamed;
@@ -52,7 +52,7 @@ fn writer(path: &Path, seed: u64) -> ! {
         }
         waiting.push_back((journal.commit(&text).unwrap(), acks));
         if cursor.is_none() {
-            assert!(journal.begin_rewrite(store.new_file().unwrap()));
+            assert!(journal.begin_rewrite(LogFile::new(store.new_file().unwrap())));
             cursor = Some(0);
             journal.snapshot(b"");
         }

@@ -27,6 +27,10 @@ impl Folder {
         options.open(self.0.join(name)).unwrap().into()
     }
 
+    fn log(&self, name: &str) -> LogFile {
+        LogFile::new(self.file(name))
+    }
+
     fn text(&self, name: &str) -> String {
         fs::read_to_string(self.0.join(name)).unwrap()
     }
@@ -101,8 +105,8 @@ fn a_rewrite_goes_on_beside_commits() {
     journal.commit(b"a\n").unwrap();
     assert_eq!(wait(&mut journal), [done(1)]);
 
-    assert!(journal.begin_rewrite(folder.file("new")));
-    assert!(!journal.begin_rewrite(folder.file("newer")), "one at a time");
+    assert!(journal.begin_rewrite(folder.log("new")));
+    assert!(!journal.begin_rewrite(folder.log("newer")), "one at a time");
     journal.snapshot(b"A\n");
     assert_eq!(wait(&mut journal), [Event::SnapshotTaken]);
     journal.commit(b"b\n").unwrap();
@@ -121,7 +125,7 @@ fn a_rewrite_goes_on_beside_commits() {
     assert_eq!(wait(&mut journal), [done(4)]);
     assert_eq!(folder.text("leases"), "a\nb\nc\n");
     assert_eq!(folder.text("new"), "A\nb\nB\nc\nd\n");
-    assert!(journal.begin_rewrite(folder.file("newer")));
+    assert!(journal.begin_rewrite(folder.log("newer")));
 }
 
 /// What is still told of a rewrite that was abandoned must not be taken for the next one's.
@@ -129,11 +133,11 @@ fn a_rewrite_goes_on_beside_commits() {
 fn an_abandoned_rewrite_is_not_heard_of_again() {
     let folder = Folder::new("abandoned");
     let mut journal = Journal::start(folder.file("leases")).unwrap();
-    assert!(journal.begin_rewrite(folder.file("new")));
+    assert!(journal.begin_rewrite(folder.log("new")));
     journal.snapshot(b"A\n");
     journal.end_snapshot();
     journal.abandon_rewrite();
-    assert!(journal.begin_rewrite(folder.file("newer")));
+    assert!(journal.begin_rewrite(folder.log("newer")));
     journal.commit(b"a\n").unwrap();
     let mut events = Vec::new();
     while events.is_empty() {
@@ -161,12 +165,12 @@ fn a_failure_is_told_and_a_new_file_ends_it() {
         assert!(failure.needs_rewrite, "{failure}");
     }
     let full = fs::File::options().read(true).write(true).open("/dev/full").unwrap();
-    assert!(journal.begin_rewrite(full.into()));
+    assert!(journal.begin_rewrite(LogFile::new(full.into())));
     journal.snapshot(b"A\n");
     let events = wait_for(&mut journal, 2);
     assert!(matches!(events.as_slice(), [Event::SnapshotTaken, Event::RewriteFailed(_)]));
 
-    assert!(journal.begin_rewrite(folder.file("new")));
+    assert!(journal.begin_rewrite(folder.log("new")));
     journal.snapshot(b"A\n");
     journal.end_snapshot();
     assert_eq!(wait_for(&mut journal, 2), [Event::SnapshotTaken, Event::Rewritten]);
@@ -180,8 +184,9 @@ fn a_failure_is_told_and_a_new_file_ends_it() {
 fn what_waits_is_bounded() {
     // Nobody takes anything here.
     let (wake, _waker) = io::pipe().unwrap();
-    let shared = Arc::new(Shared::default());
-    let mut journal = Journal { shared, wake, last: 0, rewrite: None, rewrites: 0 };
+    let shared = Arc::new(Shared::new());
+    let room = Room::default();
+    let mut journal: Journal = Journal { shared, wake, room, last: 0, rewrite: None, rewrites: 0 };
     let most = vec![b'\n'; MAX_COMMIT];
     assert_eq!(journal.commit(&vec![b'\n'; MAX_COMMIT + 1]), Err(Full));
     let mut taken = 0;

@@ -1,18 +1,16 @@
 //! The journal's thread, and what it shares with the server.
 //!
-//! It waits on a condition, takes everything that is queued, drives `commit` with it over the real
-//! files, and writes one byte to a pipe when there is something to tell. It holds the lock only to
-//! swap buffers: never over a write or a sync.
+//! It waits on a condition, takes everything that is queued, drives `commit` with it, and writes one
+//! byte to a pipe when there is something to tell. It holds the lock only to swap buffers: never
+//! over a write or a sync. Without the thread, a simulator does the same turn by turn.
 
-use super::commit::Commit;
-use super::file::LogFile;
+use super::commit::{Commit, Disk};
 use super::{Event, Seq};
-use std::io::{self, ErrorKind, PipeWriter, Write};
-use std::os::fd::OwnedFd;
+use std::io::{ErrorKind, PipeWriter, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// One order, for the bytes of the queue from the previous entry's end to its own.
-pub(super) enum Entry {
+pub(super) enum Entry<D> {
     Commit {
         upto: Seq,
         end: usize,
@@ -21,17 +19,16 @@ pub(super) enum Entry {
         end: usize,
     },
     /// With the number of the rewrite.
-    Begin(OwnedFd, u64),
+    Begin(D, u64),
     EndSnapshot,
     Switch,
     Abandon,
 }
 
 /// Both directions.
-#[derive(Default)]
-pub(super) struct Queue {
+pub(super) struct Queue<D> {
     pub(super) bytes: Vec<u8>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry<D>>,
     /// Bytes of commits that have not been told of as done.
     pub(super) waiting: usize,
     pub(super) closed: bool,
@@ -41,14 +38,25 @@ pub(super) struct Queue {
     signalled: bool,
 }
 
-#[derive(Default)]
-pub(super) struct Shared {
-    queue: Mutex<Queue>,
+pub(super) struct Shared<D> {
+    queue: Mutex<Queue<D>>,
     condition: Condvar,
 }
 
-impl Shared {
-    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+impl<D> Shared<D> {
+    pub(super) fn new() -> Self {
+        let queue = Queue {
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            waiting: 0,
+            closed: false,
+            events: Vec::new(),
+            signalled: false,
+        };
+        Shared { queue: Mutex::new(queue), condition: Condvar::new() }
+    }
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue<D>> {
         // Every change under the lock is whole; there is nothing a panic could leave half done.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,32 +77,28 @@ impl Shared {
     }
 }
 
-struct Worker {
-    shared: Arc<Shared>,
-    commit: Commit<LogFile>,
+/// What the thread does.
+pub(crate) struct Worker<D> {
+    shared: Arc<Shared<D>>,
+    commit: Commit<D>,
     waker: PipeWriter,
     /// The number of the rewrite that was begun last.
     rewrite: u64,
     /// The group that is open: its last commit, and its bytes.
     group: Option<(Seq, usize)>,
+    /// What was taken from the queue, kept for its memory.
+    bytes: Vec<u8>,
+    entries: Vec<Entry<D>>,
 }
 
-/// Starts the thread; it ends when the queue is closed and empty.
-pub(super) fn start(file: OwnedFd, waker: PipeWriter) -> io::Result<Arc<Shared>> {
-    let file = LogFile::new(file);
-    let (length, open) = file.end()?;
-    let shared = Arc::new(Shared::default());
-    let theirs = Arc::clone(&shared);
-    std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
-        let commit = Commit::new(file, length, open);
-        Worker { shared: theirs, commit, waker, rewrite: 0, group: None }.run();
-    })?;
-    Ok(shared)
-}
+impl<D: Disk> Worker<D> {
+    pub(super) fn new(shared: Arc<Shared<D>>, commit: Commit<D>, waker: PipeWriter) -> Self {
+        let (bytes, entries) = (Vec::new(), Vec::new());
+        Worker { shared, commit, waker, rewrite: 0, group: None, bytes, entries }
+    }
 
-impl Worker {
-    fn run(mut self) {
-        let (mut bytes, mut entries) = (Vec::new(), Vec::new());
+    /// Does whatever comes, until the queue is closed and empty.
+    pub(super) fn run(mut self) {
         loop {
             {
                 let mut queue = self.shared.queue();
@@ -105,36 +109,47 @@ impl Worker {
                     let condition = &self.shared.condition;
                     queue = condition.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 }
-                std::mem::swap(&mut bytes, &mut queue.bytes);
-                std::mem::swap(&mut entries, &mut queue.entries);
             }
-            let mut start = 0;
-            for entry in entries.drain(..) {
-                match entry {
-                    Entry::Commit { upto, end } => {
-                        let records = bytes.get(start..end).unwrap_or_default();
-                        self.commit.write(records);
-                        let (_, size) = self.group.unwrap_or_default();
-                        self.group = Some((upto, size + records.len()));
-                        start = end;
-                    }
-                    Entry::Snapshot { end } => {
-                        self.commit.snapshot(bytes.get(start..end).unwrap_or_default());
-                        self.tell(Event::SnapshotTaken, 0);
-                        start = end;
-                    }
-                    order => {
-                        self.close_group();
-                        self.obey(order);
-                    }
-                }
-                if let Some(failure) = self.commit.lost_rewrite() {
-                    self.tell(Event::RewriteFailed(failure), 0);
-                }
-            }
-            self.close_group();
-            bytes.clear();
+            self.turn();
         }
+    }
+
+    /// Does what is queued.
+    pub(crate) fn turn(&mut self) {
+        let (mut bytes, mut entries) =
+            (std::mem::take(&mut self.bytes), std::mem::take(&mut self.entries));
+        {
+            let mut queue = self.shared.queue();
+            std::mem::swap(&mut bytes, &mut queue.bytes);
+            std::mem::swap(&mut entries, &mut queue.entries);
+        }
+        let mut start = 0;
+        for entry in entries.drain(..) {
+            match entry {
+                Entry::Commit { upto, end } => {
+                    let records = bytes.get(start..end).unwrap_or_default();
+                    self.commit.write(records);
+                    let (_, size) = self.group.unwrap_or_default();
+                    self.group = Some((upto, size + records.len()));
+                    start = end;
+                }
+                Entry::Snapshot { end } => {
+                    self.commit.snapshot(bytes.get(start..end).unwrap_or_default());
+                    self.tell(Event::SnapshotTaken, 0);
+                    start = end;
+                }
+                order => {
+                    self.close_group();
+                    self.obey(order);
+                }
+            }
+            if let Some(failure) = self.commit.lost_rewrite() {
+                self.tell(Event::RewriteFailed(failure), 0);
+            }
+        }
+        self.close_group();
+        bytes.clear();
+        (self.bytes, self.entries) = (bytes, entries);
     }
 
     fn close_group(&mut self) {
@@ -144,12 +159,12 @@ impl Worker {
         }
     }
 
-    fn obey(&mut self, order: Entry) {
+    fn obey(&mut self, order: Entry<D>) {
         match order {
             Entry::Begin(file, rewrite) => {
                 self.rewrite = rewrite;
                 // The server has been kept from beginning another while one is whole.
-                self.commit.begin_rewrite(LogFile::new(file));
+                self.commit.begin_rewrite(file);
             }
             Entry::EndSnapshot => {
                 if self.commit.end_snapshot() {

@@ -3,9 +3,10 @@
 //! Everything goes through a handle of its directory, so that a rename and the sync that makes it
 //! durable mean the same directory whatever becomes of the path. The file is locked (flock(2)): two
 //! that write to it would overwrite what the other has promised. The lock is the open file's, so
-//! a server whose parent was killed holds it to its own end. What is in the files is the server's
-//! business.
+//! a server whose parent was killed holds it to its own end. In which order things are done is
+//! `succession`'s; what is in the files is the server's business.
 
+use super::succession::{Folder, Succession};
 use crate::msg::Renamed;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::poll::{PollTimeout, poll};
@@ -27,21 +28,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK: u16 = 20;
 
 /// The lease file, and where its successor is written.
-pub struct Store {
-    /// For messages.
-    path: PathBuf,
+pub struct Store(Succession<Place>);
+
+/// The directory that the lease file is in.
+struct Place {
     folder: File,
+    /// Of the lease file, for messages.
+    path: PathBuf,
     name: OsString,
     successor: OsString,
-    file: File,
-    new: Option<New>,
-}
-
-/// A successor that has not taken over for good.
-struct New {
-    file: File,
-    /// It has the lease file's name; its directory is still to be synced.
-    renamed: bool,
 }
 
 /// What was tried on which file, and what the system said.
@@ -49,7 +44,7 @@ struct New {
 pub struct Error(String);
 
 impl Error {
-    fn new(tried: &str, path: &Path, error: impl fmt::Display) -> Self {
+    pub(super) fn new(tried: &str, path: &Path, error: impl fmt::Display) -> Self {
         Error(format!("{tried} {}: {error}", path.display()))
     }
 }
@@ -102,13 +97,10 @@ impl Store {
                 }
             }
         };
-        // Not only because the file may be new: whoever was here before may have been killed
-        // between a rename and its sync, and what is written from here on must not lose its name.
-        folder.sync_all().map_err(|e| Error::new("sync", parent, e))?;
         let mut successor = name.to_owned();
         successor.push(".new");
         let name = name.to_owned();
-        Ok(Store { path, folder, name, successor, file, new: None })
+        Ok(Store(Succession::new(Place { folder, path, name, successor }, file)?))
     }
 
     /// The lease file, for the server.
@@ -116,8 +108,7 @@ impl Store {
     /// # Errors
     /// If there is no descriptor left.
     pub fn lease_file(&self) -> Result<OwnedFd, Error> {
-        let copy = self.file.try_clone();
-        copy.map(OwnedFd::from).map_err(|e| Error::new("hand over", &self.path, e))
+        copy(self.0.file(), self.0.path())
     }
 
     /// A new, empty file beside it, with the same owner and mode. One that was made before and has
@@ -126,56 +117,25 @@ impl Store {
     /// # Errors
     /// If there is no making one, or the one before may have taken over.
     pub fn new_file(&mut self) -> Result<OwnedFd, Error> {
-        if self.new.as_ref().is_some_and(|new| new.renamed) {
-            return Err(Error::new("replace", &self.path, "its directory is still to be synced"));
-        }
-        self.remove_successor()?;
-        let file = self.create().map_err(|e| Error::new("create", &self.successor_path(), e))?;
-        let copy = file.try_clone().map_err(|e| Error::new("hand over", &self.path, e))?;
-        self.new = Some(New { file, renamed: false });
-        Ok(copy.into())
+        let path = self.0.path().to_owned();
+        self.0.new_file().and_then(|file| copy(file, &path))
     }
 
     /// Puts the new file in the lease file's place, durably. After [`Renamed::Maybe`] it is to be
     /// called again, and goes on where it failed.
     pub fn replace(&mut self) -> Renamed {
-        let Some(mut new) = self.new.take() else {
-            return Renamed::No(format!("replace {}: there is no new file", self.path.display()));
-        };
-        if !new.renamed {
-            let error = renameat(&self.folder, &*self.successor, &self.folder, &*self.name).err();
-            let why = |e| format!("rename {}: {e}", self.successor_path().display());
-            match (error, has_name(&self.folder, &self.name, &new.file)) {
-                // A network or a failing disk may report an error for what it did do: to go on with
-                // the old file then would be to write where nobody will look.
-                (None, _) | (Some(_), Ok(true)) => new.renamed = true,
-                (Some(error), Ok(false)) => {
-                    let answer = Renamed::No(why(error));
-                    // If it stays, the next one removes it.
-                    let _ = self.remove_successor();
-                    return answer;
-                }
-                (Some(error), Err(_)) => {
-                    let answer = Renamed::Maybe(why(error));
-                    self.new = Some(new);
-                    return answer;
-                }
-            }
-        }
-        match self.folder.sync_all() {
-            Ok(()) => {
-                self.file = new.file;
-                Renamed::Yes
-            }
-            Err(error) => {
-                self.new = Some(new);
-                Renamed::Maybe(format!("sync the directory of {}: {error}", self.path.display()))
-            }
-        }
+        self.0.replace()
     }
+}
 
-    fn create(&self) -> io::Result<File> {
-        let like = self.file.metadata()?;
+fn copy(file: &File, path: &Path) -> Result<OwnedFd, Error> {
+    let copy = file.try_clone();
+    copy.map(OwnedFd::from).map_err(|e| Error::new("hand over", path, e))
+}
+
+impl Place {
+    fn make(&self, like: &File) -> io::Result<File> {
+        let like = like.metadata()?;
         let file = open_in(&self.folder, &self.successor, OFlag::O_CREAT | OFlag::O_EXCL, 0o600)?;
         let is = file.metadata()?;
         if (is.uid(), is.gid()) != (like.uid(), like.gid()) {
@@ -187,16 +147,40 @@ impl Store {
         Ok(file)
     }
 
-    fn remove_successor(&mut self) -> Result<(), Error> {
-        self.new = None;
+    fn successor_path(&self) -> PathBuf {
+        self.path.with_file_name(&self.successor)
+    }
+}
+
+impl Folder for Place {
+    type File = File;
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn create(&self, like: &File) -> Result<File, Error> {
+        self.make(like).map_err(|e| Error::new("create", &self.successor_path(), e))
+    }
+
+    fn remove(&self) -> Result<(), Error> {
         match unlinkat(&self.folder, &*self.successor, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(nix::errno::Errno::ENOENT) => Ok(()),
             Err(error) => Err(Error::new("remove", &self.successor_path(), error)),
         }
     }
 
-    fn successor_path(&self) -> PathBuf {
-        self.path.with_file_name(&self.successor)
+    fn rename(&self) -> Result<(), Error> {
+        renameat(&self.folder, &*self.successor, &self.folder, &*self.name)
+            .map_err(|e| Error::new("rename", &self.successor_path(), e))
+    }
+
+    fn has_name(&self, file: &File) -> Result<bool, Error> {
+        has_name(&self.folder, &self.name, file).map_err(|e| Error::new("stat", &self.path, e))
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.folder.sync_all().map_err(|e| Error::new("sync the directory of", &self.path, e))
     }
 }
 

@@ -1,29 +1,44 @@
 //! Leases on their way to the disk: acknowledgements that wait for it, and the lease file's
 //! replacement from time to time.
 //!
-//! How a record becomes durable is the journal's; which file is the lease file is the parent's.
+//! The policy only: the daemon and the simulator of crashes drive the same. How a record becomes
+//! durable is the journal's; which file is the lease file is the parent's; descriptors and the
+//! parent's channel are in `shell`.
+
+mod load;
+mod shell;
+
+pub(crate) use load::load;
 
 use crate::engine::{Actions, Engine, Now};
-use crate::journal::{Event, Failure, Full, Journal, Seq};
-use crate::msg::{Renamed, ToParent, ToServer};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use proto::unix::{Channel, Error as ChannelError};
+use crate::journal::commit::Disk;
+use crate::journal::{Event, Failure, Full, Journal, LogFile, Seq};
+use crate::msg::{Renamed, ToParent};
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Records after which the lease file is rewritten, unless there are more leases than that.
-const MANY: usize = 1000;
-/// Milliseconds after which it is rewritten for a single record.
+/// Milliseconds after which the lease file is rewritten for a single record.
 const LONG: u64 = 3_600_000;
 /// Milliseconds until a rewrite that failed is tried again.
 const AGAIN: u64 = 60_000;
 /// The same while the file in use takes nothing and nobody can be acknowledged.
 const AGAIN_SOON: u64 = 1_000;
-/// Leases copied into the new file at a time.
-const COPIED: usize = 1000;
-/// Batches that may wait for the disk before no more packets are read.
-const WAITING: usize = 256;
+
+/// How much is done at once, and how much may wait. The simulator's are small.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Records after which the lease file is rewritten, unless there are more leases than that.
+    pub(crate) many: usize,
+    /// Leases copied into the new file at a time.
+    pub(crate) copied: usize,
+    /// Batches that may wait for the disk before no more packets are read.
+    pub(crate) waiting: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { many: 1000, copied: 1000, waiting: 256 }
+    }
+}
 
 /// Where the rewrite of the lease file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +57,9 @@ enum Rewrite {
 }
 
 /// The journal, and everything that waits for it.
-pub struct Leases {
-    journal: Journal,
+pub struct Leases<D = LogFile> {
+    journal: Journal<D>,
+    limits: Limits,
     events: Vec<Event>,
     /// The last commit, and the last one of which it is known what became of it.
     committed: Seq,
@@ -76,12 +92,13 @@ fn waits(actions: &Actions) -> bool {
         || actions.hooks.as_ref().is_some_and(|hooks| !hooks.is_empty())
 }
 
-impl Leases {
-    /// Begins to write at the end of the lease file, and rewrites it at once: a crash may have left
+impl<D: Disk> Leases<D> {
+    /// Goes on where the journal does, and rewrites the lease file at once: a crash may have left
     /// anything at its end, and the copy has each lease once.
-    pub fn start(file: OwnedFd, now: Now) -> Result<Self, String> {
-        Ok(Leases {
-            journal: Journal::start(file).map_err(|e| format!("start the journal: {e}"))?,
+    pub(crate) fn new(journal: Journal<D>, limits: Limits, now: Now) -> Self {
+        Leases {
+            journal,
+            limits,
             events: Vec::new(),
             committed: 0,
             told: 0,
@@ -89,19 +106,19 @@ impl Leases {
             spare: Vec::new(),
             rewrite: Rewrite::Idle,
             records: 0,
-            many: MANY,
+            many: limits.many,
             not_before: now.mono,
             at_last: now.mono + LONG,
             wanted: true,
             failing: false,
             complaint: None,
             copy: Vec::new(),
-        })
+        }
     }
 
     /// Whether so much waits for the disk that no more packets should be read.
     pub fn is_congested(&self) -> bool {
-        self.waiting.len() >= WAITING || !self.journal.has_room()
+        self.waiting.len() >= self.limits.waiting || !self.journal.has_room()
     }
 
     /// When [`Leases::step`] is due even if nothing happens, in milliseconds.
@@ -185,34 +202,29 @@ impl Leases {
         }
     }
 
-    /// Takes the next step of a rewrite, if one is due.
-    pub fn step(&mut self, now: Now, parent: &Channel<ToParent, ToServer>) -> Result<(), String> {
-        let message = match self.rewrite {
+    /// Takes the next step of a rewrite, if one is due: what to ask of the parent.
+    pub(crate) fn wish(&mut self, now: Now) -> Option<ToParent> {
+        match self.rewrite {
             Rewrite::Idle if self.next_step().is_some_and(|at| at <= now.mono) => {
                 self.rewrite = Rewrite::Asked;
-                ToParent::WantNewFile
+                Some(ToParent::WantNewFile)
             }
             Rewrite::Whole if now.mono >= self.not_before => {
                 self.rewrite = Rewrite::Renaming;
-                ToParent::WantRename
+                Some(ToParent::WantRename)
             }
-            _ => return Ok(()),
-        };
-        match parent.send(&message) {
-            // A parent that is gone is noticed where it is listened to.
-            Ok(()) | Err(ChannelError::Closed) => Ok(()),
-            Err(error) => Err(format!("tell the parent {message:?}: {error}")),
+            _ => None,
         }
     }
 
     /// The parent's answer to a wish for a new file.
-    pub fn new_file(&mut self, answer: Result<OwnedFd, String>, engine: &Engine, now: Now) {
+    pub fn new_file(&mut self, answer: Result<D, String>, engine: &Engine, now: Now) {
         match answer {
             Ok(file) if self.rewrite == Rewrite::Asked => {
                 // Never two at once: one is asked for only when none is under way.
                 self.journal.begin_rewrite(file);
                 self.records = 0;
-                self.many = MANY.max(engine.len());
+                self.many = self.limits.many.max(engine.len());
                 self.wanted = false;
                 self.rewrite = Rewrite::Copying(0);
                 self.copy(engine);
@@ -227,7 +239,7 @@ impl Leases {
     fn copy(&mut self, engine: &Engine) {
         let Rewrite::Copying(from) = self.rewrite else { return };
         self.copy.clear();
-        let next = engine.snapshot_from(from, COPIED, &mut self.copy);
+        let next = engine.snapshot_from(from, self.limits.copied, &mut self.copy);
         self.journal.snapshot(&self.copy);
         self.rewrite = match next {
             Some(next) => Rewrite::Copying(next),
@@ -270,56 +282,9 @@ impl Leases {
         self.not_before = now.mono + if self.failing { AGAIN_SOON } else { AGAIN };
     }
 
-    /// Waits for everything that was committed, and lets its replies go. What nobody waits for, such
-    /// as a lease that was given back, counts too: the journal's thread ends with the process.
-    pub fn finish(mut self, engine: &Engine, now: Now, mut send: impl FnMut(&Actions)) {
-        while self.told < self.committed {
-            let mut fds = [PollFd::new(self.journal.as_fd(), PollFlags::POLLIN)];
-            if let Err(error) = poll(&mut fds, PollTimeout::NONE)
-                && error != Errno::EINTR
-            {
-                return;
-            }
-            self.hear(engine, now, &mut send);
-        }
-    }
-}
-
-/// Readable when [`Leases::hear`] has something to hear.
-impl AsFd for Leases {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.journal.as_fd()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-    use crate::engine::EngineOptions;
-    use std::fs::{self, OpenOptions};
-    use std::sync::Arc;
-
-    const NOW: Now = Now { wall: 1_000_000_000, mono: 0 };
-
-    /// A lease that was given back has no reply to wait for.
-    #[test]
-    fn what_nobody_waits_for_is_on_disk_too_at_the_end() {
-        let path = std::env::temp_dir().join(format!("dhcpd-finish-{}", std::process::id()));
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-        let mut leases = Leases::start(file.into(), NOW).unwrap();
-        let engine = Engine::new(Arc::new(Config::default()), vec![], EngineOptions::default());
-        let mut records = 0;
-        while records < 8 && leases.journal.has_room() {
-            let journal = vec![b'\n'; crate::journal::MAX_COMMIT];
-            let mut actions = Actions { journal, records: 1, ..Actions::default() };
-            leases.commit(&mut actions, NOW);
-            records += 1;
-        }
-        leases.finish(&engine, NOW, |_| panic!("there was no reply"));
-        let length = fs::metadata(&path).unwrap().len();
-        fs::remove_file(&path).unwrap();
-        assert_eq!(length, records * crate::journal::MAX_COMMIT as u64);
+    /// Whether it is known of everything that was committed what became of it. What nobody waits
+    /// for, such as a lease that was given back, counts too.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.told >= self.committed
     }
 }

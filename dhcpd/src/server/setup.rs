@@ -1,13 +1,12 @@
 //! What the parent hands over, put together: from messages to a server that can begin.
 
 use super::Server;
-use super::leases::Leases;
+use super::leases::{Leases, load};
 use crate::clock::Clock;
 use crate::conf::{self, RecordedSources};
 use crate::config::Config;
 use crate::engine::{Actions, Engine, EngineOptions, Interface};
 use crate::icmp::Icmp;
-use crate::leasefile::{self, ProblemKind};
 use crate::link::Link;
 use crate::msg::{Start, ToParent, ToServer};
 use crate::tables::Feed;
@@ -21,9 +20,6 @@ use std::sync::Arc;
 
 /// The most bytes of configuration taken.
 const MAX_SOURCES: usize = 64 << 20;
-
-/// The most problems of a lease file that are logged one by one.
-const MAX_PROBLEMS: usize = 20;
 
 /// What has been handed over so far.
 #[derive(Default)]
@@ -95,7 +91,7 @@ impl Handed {
         let options = EngineOptions { seed, ..EngineOptions::default() };
         let mut engine = Engine::new(config, interfaces, options);
         let file = File::from(self.leases.ok_or_else(|| missing("a lease file"))?);
-        load(&mut engine, &file, &start.leases, &clock)?;
+        load(&mut engine, &file, &start.leases, clock.now())?;
 
         let period = start.element_timeout.map(|seconds| u64::from(seconds) * 1000 / 3);
         Ok(Server {
@@ -124,33 +120,4 @@ fn configuration(start: &Start, sources: &[u8]) -> Result<Config, String> {
         Ok((config, _)) => Ok(config),
         Err(wrong) => Err(wrong.first().map(|error| error.render()).unwrap_or_default()),
     }
-}
-
-/// Reads the lease file into the engine. What cannot be read is said, and never stops the start.
-fn load(engine: &mut Engine, file: &File, name: &str, clock: &Clock) -> Result<(), String> {
-    let now = clock.now();
-    let (mut records, mut problems) = (0u64, 0usize);
-    for record in leasefile::read_from(file) {
-        match record {
-            Ok(record) => {
-                records += 1;
-                engine.load(record, now);
-            }
-            // Half of the leases is worse than no service: they would be given out again.
-            Err(problem) if problem.kind == ProblemKind::Unreadable => {
-                return Err(format!("{name}:{problem}"));
-            }
-            Err(problem) => {
-                problems += 1;
-                if problems <= MAX_PROBLEMS {
-                    log::warn!("{name}:{problem}");
-                }
-            }
-        }
-    }
-    if problems > MAX_PROBLEMS {
-        log::warn!("{name}: {} more problems", problems - MAX_PROBLEMS);
-    }
-    log::info!("{name}: {} leases from {records} records", engine.len());
-    Ok(())
 }
