@@ -17,6 +17,7 @@ mod index;
 mod inform;
 mod leases;
 mod lists;
+mod merge;
 mod offers;
 mod packet;
 mod pending;
@@ -24,6 +25,8 @@ mod pool;
 mod reconfigure;
 mod release;
 mod request;
+mod resolve;
+mod share;
 mod snapshot;
 mod wheel;
 mod why;
@@ -50,6 +53,9 @@ mod tests_reconfigure;
 mod tests_request;
 #[cfg(test)]
 mod tests_tables;
+
+pub use self::merge::{Merged, Word};
+pub use self::share::Share;
 
 use self::core::Core;
 use self::counters::Counters;
@@ -189,6 +195,33 @@ pub struct LeaseEvent {
     pub lease: LeaseRecord,
 }
 
+/// What other servers are to be told of (`dhcpd -Y`), once it is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A lease of a pool's address is another one now: see [`Engine::lease`].
+    Lease {
+        /// Its address.
+        address: Ipv4Addr,
+        /// It was changed here. Otherwise another server has told of it.
+        here: bool,
+    },
+    /// A fixed address was acknowledged, of which no lease is kept. Times are the wall clock's.
+    Fixed {
+        /// Which one.
+        address: Ipv4Addr,
+        /// Now.
+        starts: i64,
+        /// For so long.
+        ends: i64,
+        /// Its client's hardware: type, length, address.
+        htype: u8,
+        /// At most 16.
+        length: u8,
+        /// The rest is 0.
+        hardware: [u8; 16],
+    },
+}
+
 /// What the engine wants done. One is made at start and cleared for each batch.
 #[derive(Debug, Default)]
 pub struct Actions {
@@ -204,6 +237,8 @@ pub struct Actions {
     pub tables: Vec<pfhelper::Command>,
     /// What hooks are to be told; `None` where there are none.
     pub hooks: Option<Vec<LeaseEvent>>,
+    /// What other servers are to be told; `None` where there are none.
+    pub sync: Option<Vec<Change>>,
     /// Addresses to ping.
     pub pings: Vec<Ipv4Addr>,
     /// The lease file is to be rewritten soon: its times are those of a clock that was wrong.
@@ -219,6 +254,7 @@ impl Actions {
         self.records = 0;
         self.tables.clear();
         self.hooks.iter_mut().for_each(Vec::clear);
+        self.sync.iter_mut().for_each(Vec::clear);
         self.pings.clear();
         self.rewrite = false;
     }

@@ -14,7 +14,7 @@ use super::offers::Offers;
 use super::packet::Packet;
 use super::pending::{Pending, Then};
 use super::pool::Pools;
-use super::{Actions, EngineOptions, Happening, Interface, Now, answer};
+use super::{Actions, EngineOptions, Happening, Interface, Now, Share, answer};
 use crate::config::{Config, NetworkId, SubnetId};
 use pfhelper::Verb;
 use std::collections::BTreeMap;
@@ -52,6 +52,8 @@ pub(super) struct Core {
     pub(super) ping_room: Seldom,
     pub(super) counters: Counters,
     pub(super) bootp_said: bool,
+    /// What of the ranges is ours to give.
+    pub(super) share: Share,
 }
 
 impl Core {
@@ -79,6 +81,7 @@ impl Core {
             ping_room: Seldom::default(),
             counters: Counters::default(),
             bootp_said: false,
+            share: Share::All,
             config,
             interfaces,
             options,
@@ -193,7 +196,7 @@ impl Core {
         }
     }
 
-    fn say_leased(&self, slot: u32, hw: &Hw, out: &mut Actions) {
+    pub(super) fn say_leased(&self, slot: u32, hw: &Hw, out: &mut Actions) {
         let address = self.leases.get(slot).address;
         out.table(Verb::Leased, address);
         let last = self.last_holder(slot);
@@ -239,9 +242,10 @@ impl Core {
         if let Some(other) = self.offers.of(&self.leases.keys, network, &packet.client) {
             self.withdraw(other, out);
         }
+        let starts = self.leases.get(slot).begins(packet.time);
         self.leases.run(slot, packet.time.saturating_add(i64::from(seconds)));
         let lease = self.leases.get_mut(slot);
-        lease.starts = packet.time;
+        lease.starts = starts;
         lease.abandoned = false;
         lease.dynamic_bootp = false;
         lease.loaded = false;
@@ -278,6 +282,7 @@ impl Core {
         self.drop_pending(slot);
         self.leases.stop(slot, time);
         let lease = self.leases.get_mut(slot);
+        lease.starts = lease.changes(time);
         lease.loaded = false;
         out.record(self.leases.get(slot), &self.clock);
         out.hook(Happening::Release, self.leases.get(slot), &self.clock);
@@ -303,7 +308,7 @@ impl Core {
         self.leases.unbind(slot);
         self.leases.run(slot, time.saturating_add(i64::from(seconds)));
         let lease = self.leases.get_mut(slot);
-        lease.starts = time;
+        lease.starts = lease.changes(time);
         lease.abandoned = true;
         lease.loaded = false;
         lease.dynamic_bootp = false;

@@ -37,6 +37,7 @@ pub struct Counters {
     pub not_theirs: u64,
     pub other_server: u64,
     pub busy: u64,
+    pub not_ours_to_give: u64,
 
     pub nak_network: u64,
     pub nak_reserved: u64,
@@ -52,6 +53,9 @@ pub struct Counters {
     pub abandoned_pinged: u64,
     pub abandoned_declined: u64,
     pub offers_lapsed: u64,
+
+    pub sync_taken: u64,
+    pub sync_conflicts: u64,
 
     pub pings: u64,
     pub ping_conflicts: u64,
@@ -133,6 +137,12 @@ pub const FAMILIES: &[Family] = &[
         rows: &[("malformed", |c| c.malformed), ("no_identity", |c| c.no_identity)],
     },
     Family {
+        name: "dhcpd_sync_leases_total",
+        help: "Leases that other servers told of by what became of them",
+        label: "result",
+        rows: &[("taken", |c| c.sync_taken), ("conflict", |c| c.sync_conflicts)],
+    },
+    Family {
         name: "dhcpd_messages_sent_total",
         help: "Messages to clients by type, as decided; one that could not leave counts",
         label: "type",
@@ -158,6 +168,7 @@ pub const FAMILIES: &[Family] = &[
             ("not_theirs", |c| c.not_theirs),
             ("other_server", |c| c.other_server),
             ("busy", |c| c.busy),
+            ("not_ours_to_give", |c| c.not_ours_to_give),
         ],
     },
     Family {

@@ -1,12 +1,13 @@
 //! DISCOVER: which address a client is offered, and whether that is pinged first.
 
-use super::Actions;
 use super::access::Known;
 use super::answer::Grant;
 use super::core::Core;
 use super::packet::Packet;
 use super::pending::{Held, Then};
+use super::pool::Span;
 use super::why::{Nobody, Step, Witness};
+use super::{Actions, Share};
 use crate::config::SubnetId;
 use crate::wire::code::message;
 use std::net::Ipv4Addr;
@@ -121,6 +122,10 @@ impl Core {
             }
             Silence::Denied { known, subnet } => {
                 self.admits(packet, known, subnet, "boot");
+            }
+            Silence::NoFreeLease(_) if self.share == Share::Nothing => {
+                log::debug!("DHCPDISCOVER ignored: what other servers gave is not known yet");
+                self.counters.not_ours_to_give += 1;
             }
             Silence::NoFreeLease(network) => {
                 log::info!("no free leases on subnet {}", self.network_name(network));
@@ -249,7 +254,8 @@ impl Core {
         // The offer may be to the same identifier on hardware that shares its lease with another.
         let offer = self.offers.of(&self.leases.keys, network, client);
         let offered = offer.map(|offer| self.offers.get(offer).slot);
-        let chosen = offered.filter(|slot| self.is_open(*slot, client));
+        let ours = |slot: &u32| self.share.has(self.leases.get(*slot).address);
+        let chosen = offered.filter(|slot| self.is_open(*slot, client)).filter(ours);
         witness.saw(|| self.step("the address it was offered", offered, chosen));
         if let Some(slot) = chosen {
             return Some(Choice::Slot(slot));
@@ -264,19 +270,18 @@ impl Core {
         if chosen.is_some() {
             return chosen;
         }
-        let leases = &self.leases;
-        let fresh = self.pools.fresh(network, |a| leases.address(a).is_some());
+        let fresh = self.fresh(network);
         witness.saw(|| Step::address("an address never used", fresh.map(Ipv4Addr::from)));
         if let Some(address) = fresh {
             let subnet = self.pools.find(address)?.subnet;
             return Some(Choice::New { address, subnet });
         }
-        let oldest = self.leases.oldest(network, false);
+        let oldest = self.oldest(network, false);
         witness.saw(|| self.step("the address whose lease ended longest ago", oldest, oldest));
         if let Some(slot) = oldest {
             return Some(Choice::Slot(slot));
         }
-        let abandoned = self.leases.oldest(network, true);
+        let abandoned = self.oldest(network, true);
         witness.saw(|| self.step("the abandoned address that is longest so", abandoned, abandoned));
         abandoned.map(Choice::Slot)
     }
@@ -286,7 +291,8 @@ impl Core {
         let client = &packet.client;
         let free = |slot: &u32| {
             let lease = self.leases.get(*slot);
-            !lease.is_running() && !lease.abandoned && self.is_open(*slot, client)
+            let free = !lease.is_running() && !lease.abandoned;
+            free && self.is_open(*slot, client) && self.share.has(lease.address)
         };
         let by_id = client.id.and_then(|id| self.leases.id(network, id)).filter(free);
         if by_id.is_some() || client.hw.is_empty() {
@@ -299,7 +305,8 @@ impl Core {
     /// The address the client asks for, if it is one to give.
     fn asked_for(&self, packet: &Packet<'_>, network: u32) -> Option<Choice> {
         let address = packet.requested().unwrap_or(packet.message.ciaddr());
-        let span = self.pools.find(u32::from(address)).filter(|s| s.network == network)?;
+        let ours = |span: &&Span| span.network == network && self.share.has(u32::from(address));
+        let span = self.pools.find(u32::from(address)).filter(ours)?;
         let Some(slot) = self.leases.address(u32::from(address)) else {
             return Some(Choice::New { address: u32::from(address), subnet: span.subnet });
         };

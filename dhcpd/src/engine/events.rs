@@ -3,7 +3,7 @@
 
 use super::clock::Clock;
 use super::leases::Lease;
-use super::{Actions, Happening, LeaseEvent};
+use super::{Actions, Change, Happening, LeaseEvent};
 use crate::lease::LeaseView;
 use crate::leasefile;
 use pfhelper::{Command, Verb};
@@ -23,8 +23,20 @@ impl Actions {
 
     /// Appends the lease as it is now.
     pub(super) fn record(&mut self, lease: &Lease, clock: &Clock) {
+        self.put_record(lease, clock, true);
+    }
+
+    /// The same for a lease that another server has told of.
+    pub(super) fn record_merged(&mut self, lease: &Lease, clock: &Clock) {
+        self.put_record(lease, clock, false);
+    }
+
+    fn put_record(&mut self, lease: &Lease, clock: &Clock, here: bool) {
         leasefile::append_record(&mut self.journal, &view(lease, clock));
         self.records += 1;
+        if let Some(sync) = &mut self.sync {
+            sync.push(Change::Lease { address: Ipv4Addr::from(lease.address), here });
+        }
     }
 }
 

@@ -77,6 +77,19 @@ impl Lease {
         self.running && !self.abandoned
     }
 
+    /// When a change of now is to have begun. Other servers tell by that which of two records of an
+    /// address is the later one, so of one second's changes none may seem to undo the one before it.
+    pub(super) fn changes(&self, now: i64) -> i64 {
+        // A clock that was once far ahead must not be followed.
+        if (now..now.saturating_add(15)).contains(&self.starts) { self.starts } else { now }
+    }
+
+    /// The same for a lease that is given now. What was given back or abandoned is over before.
+    pub(super) fn begins(&self, now: i64) -> i64 {
+        let starts = self.changes(now);
+        if self.starts == starts && !self.is_held() { starts + 1 } else { starts }
+    }
+
     /// What the client calls itself, and what the DNS calls the address.
     pub(super) fn names(&self) -> (Option<&[u8]>, Option<&[u8]>) {
         let some = |name| Some(name).filter(|name: &&[u8]| !name.is_empty());
@@ -268,6 +281,11 @@ impl Leases {
     /// The slot to be given out next: who ended longest ago.
     pub(super) fn oldest(&self, network: u32, abandoned: bool) -> Option<u32> {
         self.lists.first(free_list(network, abandoned))
+    }
+
+    /// The slot that follows one of those to be given out.
+    pub(super) fn after(&self, slot: u32, network: u32, abandoned: bool) -> Option<u32> {
+        self.lists.after(free_list(network, abandoned), slot)
     }
 
     /// Orders what may be given out by end: once, when all are loaded.

@@ -44,6 +44,12 @@ impl Lists {
         (next != list).then(|| next - self.lists)
     }
 
+    /// Who follows a slot that is in this list.
+    pub(super) fn after(&self, list: u32, slot: u32) -> Option<u32> {
+        let next = self.links[(slot + self.lists) as usize].next;
+        (next != list).then(|| next - self.lists)
+    }
+
     pub(super) fn push_back(&mut self, list: u32, slot: u32) {
         self.unlink(slot);
         let own = slot + self.lists;

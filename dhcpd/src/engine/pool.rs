@@ -145,6 +145,13 @@ impl Pools {
         &self.reserved
     }
 
+    /// Looks for never-used addresses from the beginning again.
+    pub(super) fn rewind(&mut self) {
+        for cursor in &mut self.cursors {
+            (cursor.range, cursor.offset) = (0, 0);
+        }
+    }
+
     fn in_range(&self, address: u32) -> Option<&Span> {
         let after = self.spans.partition_point(|span| span.low <= address);
         self.spans.get(after.checked_sub(1)?).filter(|span| address <= span.high)

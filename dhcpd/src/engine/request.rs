@@ -1,7 +1,6 @@
 //! REQUEST in its four client states (RFC 2131 section 4.3.2): SELECTING, INIT-REBOOT, RENEWING and
 //! REBINDING; what is acknowledged, what refused, and what not answered at all.
 
-use super::Actions;
 use super::access::Known;
 use super::answer::Grant;
 use super::core::Core;
@@ -9,6 +8,7 @@ use super::counters::Counters;
 use super::index::NONE;
 use super::packet::Packet;
 use super::pending::Then;
+use super::{Actions, Change};
 use crate::config::{NetworkId, SubnetId};
 use crate::wire::code::message;
 use std::net::Ipv4Addr;
@@ -16,6 +16,8 @@ use std::net::Ipv4Addr;
 /// What is decided about a request for an address of a pool.
 enum Verdict {
     Acknowledge(u32),
+    /// Another server may be giving it out.
+    Silence,
     Refuse(Nak),
 }
 
@@ -113,6 +115,7 @@ impl Core {
             return;
         };
         match self.judge(packet, span.network, u32::from(address)) {
+            Some(Verdict::Silence) => self.counters.not_ours_to_give += 1,
             Some(Verdict::Refuse(why)) => self.refuse(packet, address, why, Some(subnet), out),
             Some(Verdict::Acknowledge(slot)) => {
                 self.acknowledge(packet, known, slot, span.subnet, out);
@@ -135,12 +138,15 @@ impl Core {
                 return Some(Verdict::Refuse(Nak::Taken));
             }
             // Held by or offered to this very client.
-            if lease.is_held() || lease.offer != NONE {
+            if lease.is_held() || (lease.offer != NONE && self.share.has(address)) {
                 return Some(Verdict::Acknowledge(slot));
             }
         }
         if self.current(network, client).is_some_and(|current| Some(current) != slot) {
             return Some(Verdict::Refuse(Nak::OtherLease));
+        }
+        if !self.share.has(address) {
+            return Some(Verdict::Silence);
         }
         slot.map(Verdict::Acknowledge)
     }
@@ -198,12 +204,18 @@ impl Core {
         if !self.admits(packet, known, subnet, "renew") {
             return;
         }
-        let seconds = Some(self.lease_time(packet, known.host, subnet));
+        let lease_time = self.lease_time(packet, known.host, subnet);
+        let seconds = Some(lease_time);
         let grant = Grant { kind: message::ACK, address, subnet, host: known.host, seconds };
         if let Some(reply) = self.answer(packet, &grant, &mut out.arena) {
             log::info!("DHCPACK on {address} to {} via {}", packet.client.hw, self.via_of(packet));
             self.counters.ack += 1;
             out.replies.push(reply);
+            if let Some(sync) = &mut out.sync {
+                let starts = self.clock.wall(packet.time);
+                let ends = starts.saturating_add(i64::from(lease_time));
+                sync.push(Change::fixed(&packet.client, address, starts, ends));
+            }
         }
     }
 

@@ -33,7 +33,7 @@ impl Core {
     }
 
     /// A record as the engine keeps it: in its own time.
-    fn lease_of(&self, record: &LeaseRecord) -> Lease {
+    pub(super) fn lease_of(&self, record: &LeaseRecord) -> Lease {
         let mut lease = Lease::new(record.address.into(), NONE);
         lease.starts = self.clock.engine(record.starts);
         lease.ends = self.clock.engine(record.ends);

@@ -1,0 +1,85 @@
+//! Which addresses this server may newly give out, where others give out the same ranges.
+//!
+//! Two servers that hear one another late would give one address to two clients. So while they are
+//! connected each address is one server's to give: every server works out the same division from who
+//! is there. It is about clients that are new to an address only: whoever holds a lease renews it
+//! with any of them. Who is there is decided by `sync`.
+
+use super::core::Core;
+use super::{Engine, index};
+
+/// The part that is ours to give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// All addresses: nobody else is there.
+    #[default]
+    All,
+    /// One part of several, equally large as far as chance allows.
+    Part {
+        /// Which of them, from 0.
+        mine: u32,
+        /// How many there are.
+        of: u32,
+    },
+    /// No address: what the others have given is not known yet.
+    Nothing,
+}
+
+/// How many ended leases are looked at for one that is ours to give.
+const LOOKED_AT: usize = 256;
+
+impl Share {
+    /// Whether an address that its client does not hold already is ours to give.
+    pub fn has(self, address: u32) -> bool {
+        match self {
+            Share::All => true,
+            Share::Nothing => false,
+            Share::Part { mine, of } => {
+                // Neighbours go to different servers: a range of two addresses serves both.
+                let mixed = address.wrapping_mul(0x9e37_79b1) >> 16;
+                mixed.checked_rem(of) == Some(mine)
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Says which addresses are ours to give from now on.
+    pub fn set_share(&mut self, share: Share) {
+        if self.core.share != share {
+            self.core.share = share;
+            // What was passed over as another's may be ours now.
+            self.core.pools.rewind();
+        }
+    }
+}
+
+impl Core {
+    /// The lowest address of a network that was never used and is ours to give.
+    pub(super) fn fresh(&mut self, network: u32) -> Option<u32> {
+        if self.share == Share::Nothing {
+            return None;
+        }
+        let (leases, share) = (&self.leases, self.share);
+        self.pools.fresh(network, |a| leases.address(a).is_some() || !share.has(a))
+    }
+
+    /// The slot to be given out next of those that ended, or were abandoned, and are ours to give.
+    pub(super) fn oldest(&self, network: u32, abandoned: bool) -> Option<u32> {
+        match self.share {
+            Share::All => self.leases.oldest(network, abandoned),
+            Share::Nothing => None,
+            Share::Part { .. } => {
+                let mut next = self.leases.oldest(network, abandoned).unwrap_or(index::NONE);
+                for _ in 0..LOOKED_AT {
+                    if next == index::NONE || self.share.has(self.leases.get(next).address) {
+                        break;
+                    }
+                    next = self.leases.after(next, network, abandoned).unwrap_or(index::NONE);
+                }
+                let found = next != index::NONE && self.share.has(self.leases.get(next).address);
+                found.then_some(next)
+            }
+        }
+    }
+}
