@@ -161,6 +161,10 @@ pub struct Settings {
     pub always_reply_rfc1048: Option<bool>,
     pub echo_client_id: Option<bool>,
     pub ping_check: Option<bool>,
+    pub rapid_commit: Option<bool>,
+    pub leasequery: Option<bool>,
+    pub subnet_selection: Option<bool>,
+    pub withhold_ipv4: Option<bool>,
     /// At most 128 bytes.
     pub filename: Option<Vec<u8>>,
     /// At most 64 bytes.
@@ -190,6 +194,10 @@ impl Settings {
             always_reply_rfc1048: Some(false),
             echo_client_id: Some(true),
             ping_check: Some(true),
+            rapid_commit: Some(false),
+            leasequery: Some(false),
+            subnet_selection: Some(false),
+            withhold_ipv4: Some(false),
             filename: None,
             server_name: None,
             next_server: None,
@@ -217,6 +225,10 @@ impl Settings {
             always_reply_rfc1048,
             echo_client_id,
             ping_check,
+            rapid_commit,
+            leasequery,
+            subnet_selection,
+            withhold_ipv4,
             filename,
             server_name,
             next_server,
@@ -238,6 +250,10 @@ impl Settings {
         take_over(&mut self.always_reply_rfc1048, always_reply_rfc1048);
         take_over(&mut self.echo_client_id, echo_client_id);
         take_over(&mut self.ping_check, ping_check);
+        take_over(&mut self.rapid_commit, rapid_commit);
+        take_over(&mut self.leasequery, leasequery);
+        take_over(&mut self.subnet_selection, subnet_selection);
+        take_over(&mut self.withhold_ipv4, withhold_ipv4);
         take_over(&mut self.filename, filename);
         take_over(&mut self.server_name, server_name);
         take_over(&mut self.next_server, next_server);

@@ -15,6 +15,7 @@ mod events;
 mod identity;
 mod index;
 mod inform;
+mod leasequery;
 mod leases;
 mod lists;
 mod merge;
@@ -22,7 +23,9 @@ mod offers;
 mod packet;
 mod pending;
 mod pool;
+mod rapid;
 mod reconfigure;
+mod relay;
 mod release;
 mod request;
 mod resolve;
@@ -287,7 +290,9 @@ pub struct Engine {
 impl Engine {
     /// An engine without leases. `config` must have its lookup tables made.
     pub fn new(config: Arc<Config>, interfaces: Vec<Interface>, options: EngineOptions) -> Engine {
-        Engine { core: Core::new(config, interfaces, options), options: OptionTable::new() }
+        let mut core = Core::new(config, interfaces, options);
+        core.prepare_for_queries();
+        Engine { core, options: OptionTable::new() }
     }
 
     /// Takes over another configuration and other interfaces, in one step: an interface is the same
@@ -351,7 +356,8 @@ impl Engine {
         }
         let id = options.get(option::CLIENT_IDENTIFIER).filter(|id| !id.is_empty());
         let hw = Hw::new(message.htype(), message.chaddr());
-        let packet = Packet { message, options, meta, client: Client { hw, id }, now, time };
+        let client = Client { hw, id };
+        let packet = Packet { raw: packet, message, options, meta, client, now, time };
         let Some(kind) = options.message_type() else {
             core.bootp(&packet);
             return;
@@ -359,7 +365,8 @@ impl Engine {
         // Who only informs itself, perhaps through a tunnel, need not be told from others.
         let usable = id.map_or(!hw.is_empty(), |id| id.len() <= MAX_CLIENT_ID);
         core.counters.received(kind);
-        if !usable && kind != message::INFORM {
+        let asks_only = matches!(kind, message::INFORM | message::LEASEQUERY);
+        if !usable && !asks_only {
             core.counters.no_identity += 1;
             log::debug!("packet from {} ignored: no usable identity", meta.source);
             return;
@@ -370,6 +377,7 @@ impl Engine {
             message::DECLINE => core.decline(&packet, out),
             message::RELEASE => core.release_asked(&packet, out),
             message::INFORM => core.inform(&packet, out),
+            message::LEASEQUERY => core.lease_query(&packet, out),
             _ => log::debug!("message of type {kind} from {} ignored", meta.source),
         }
     }
@@ -403,11 +411,15 @@ impl Engine {
 
     /// Does what is due by now: leases and offers that end, pings that nobody answered.
     pub fn tick(&mut self, now: Now, out: &mut Actions) {
-        let core = &mut self.core;
+        let Engine { core, options } = self;
         let time = core.advance(now, out);
         while let Some((slot, then)) = core.pending.pop(now.mono) {
             match then {
                 Then::Release => core.released(slot, time, out),
+                Then::Offer(held) if held.again.is_some() => {
+                    core.take_up_again(&held, options, now, time, out);
+                    core.pending.recycle(held);
+                }
                 Then::Offer(held) => {
                     log::info!(
                         "DHCPOFFER on {} to {} via {}",

@@ -63,6 +63,7 @@ pub const SET_BY_SERVER: &[(u8, &str)] = &[
     (53, "it follows from the reply"),
     (58, "it is half of the lease"),
     (59, "it is seven eighths of the lease"),
+    (80, "it follows from rapid-commit"),
     (82, "a relay's is returned to it, and no other is sent"),
 ];
 

@@ -197,6 +197,7 @@ const fn isc_flag(name: &'static str) -> Flag {
 pub static FLAGS: &[Flag] = &[
     flag("unknown-clients", |s| &mut s.unknown_clients, WIDE),
     flag("booting", |s| &mut s.booting, GROUP | HOST | CLASS),
+    flag("leasequery", |s| &mut s.leasequery, WIDE),
     bootp_flag("bootp", |s| &mut s.bootp),
     bootp_flag("dynamic-bootp", |s| &mut s.dynamic_bootp),
     isc_flag("after"),
@@ -208,7 +209,6 @@ pub static FLAGS: &[Flag] = &[
     isc_flag("dynamic"),
     isc_flag("known"),
     isc_flag("known-clients"),
-    isc_flag("leasequery"),
     isc_flag("members"),
     isc_flag("unauthenticated"),
     isc_flag("unknown"),
@@ -339,7 +339,7 @@ static STATEMENTS: &[Row] = &[
     refused("lease", IN_LEASES),
     ignored("lease-file-name", LEASES),
     isc("lease-id-format"),
-    isc("leasequery"),
+    refused("leasequery", PERMIT),
     isc("limit-addrs-per-ia"),
     isc("limit-prefs-per-ia"),
     isc("limited-broadcast-address"),
@@ -379,6 +379,7 @@ static STATEMENTS: &[Row] = &[
     isc("prepend"),
     row("range", SUBNET, "range [dynamic-bootp] LOW [HIGH];", M::Range),
     refused("range6", V6),
+    row("rapid-commit", ANY, "rapid-commit BOOLEAN;", M::Boolean(|s| &mut s.rapid_commit)),
     isc("release-on-roam"),
     isc("remote-port"),
     isc("return"),
@@ -396,6 +397,7 @@ static STATEMENTS: &[Row] = &[
     isc("subclass"),
     row("subnet", ROOT | GROUP | CLASS | NETWORK, "subnet ADDRESS netmask MASK { ... }",
         M::Declare(D::Subnet)),
+    row("subnet-selection", WIDE, "subnet-selection BOOLEAN;", M::Boolean(|s| &mut s.subnet_selection)),
     refused("subnet6", V6),
     isc("supersede"),
     isc("switch"),
@@ -414,6 +416,7 @@ static STATEMENTS: &[Row] = &[
     row("user-class", ANY, "user-class \"VALUE\" { ... }", M::Declare(D::UserClass)),
     row("vendor-class", ANY, "vendor-class \"VALUE\" { ... }", M::Declare(D::VendorClass)),
     isc("vendor-option-space"),
+    row("withhold-ipv4", ANY, "withhold-ipv4 BOOLEAN;", M::Boolean(|s| &mut s.withhold_ipv4)),
     isc("zone"),
 ];
 

@@ -67,7 +67,7 @@ impl Codes {
 
 /// Never sent on the configuration's word: layout, what the server itself says, what only
 /// clients say, and 82, which is the relay agent's.
-const NOT_CONFIGURED: [u8; 11] = [
+const NOT_CONFIGURED: [u8; 12] = [
     option::PAD,
     option::REQUESTED_ADDRESS,
     option::LEASE_TIME,
@@ -77,6 +77,7 @@ const NOT_CONFIGURED: [u8; 11] = [
     option::PARAMETER_REQUEST_LIST,
     option::MAX_MESSAGE_SIZE,
     option::CLIENT_IDENTIFIER,
+    option::RAPID_COMMIT,
     option::RELAY_AGENT,
     option::END,
 ];
@@ -92,13 +93,19 @@ impl Core {
         grant: &Grant,
         arena: &mut Vec<u8>,
     ) -> Option<Reply> {
+        let selects = self.subnet_selection(packet).is_some();
         let Core { config, interfaces, scratch, network_addresses, .. } = &mut *self;
         let config = &**config;
         let scopes = Core::scopes(config, packet, grant.host, grant.subnet)?;
         let subnet = config.subnets.get(grant.subnet)?;
         let interface = interfaces.get(packet.meta.interface)?;
         let here = network_addresses.get(subnet.network).copied().flatten();
-        let server = server_identifier(&scopes).unwrap_or(interface.address);
+        let own = server_identifier(&scopes).unwrap_or(interface.address);
+        let server = packet.server_override().unwrap_or(own);
+        let rapid =
+            grant.kind == message::ACK && packet.options.message_type() == Some(message::DISCOVER);
+        let selected = packet.options.get(option::SUBNET_SELECTION);
+        let selected = selected.filter(|_| selects);
 
         let kind = [grant.kind];
         let server_bytes = server.octets();
@@ -164,6 +171,10 @@ impl Core {
             // RFC 6842 section 3: whatever finds no room, it is not this.
             list.put(option::CLIENT_IDENTIFIER, id);
         }
+        if rapid {
+            list.put(option::RAPID_COMMIT, &[]);
+        }
+        list.put_some(option::SUBNET_SELECTION, selected);
         NOT_CONFIGURED.iter().for_each(|code| list.done.add(*code));
         if !theirs.contains(&option::IPV6_ONLY_PREFERRED) {
             // RFC 8925 section 3.2: only to who asks.
@@ -181,6 +192,10 @@ impl Core {
             }
         }
         for &code in requested {
+            if code == option::ROUTERS && have.has(code) && !list.done.has(code) {
+                // RFC 2132 section 3.3: never before the mask.
+                list.put_some(option::SUBNET_MASK, value(option::SUBNET_MASK));
+            }
             if have.has(code) {
                 list.put_some(code, value(code));
             }
@@ -224,8 +239,11 @@ impl Core {
             log::debug!("reply to {}: {dropped} options found no room", packet.client.hw);
         }
         *options = recycle(list.options);
+        if dropped > 0 {
+            self.count_lost_relay_option(packet);
+        }
         let bytes = start..arena.len();
-        let (destination, source) = self.destination(packet, grant, server);
+        let (destination, source) = self.destination(packet, grant, own);
         Some(Reply { destination, source, bytes, durable: false })
     }
 
@@ -239,31 +257,41 @@ impl Core {
     ) -> Reply {
         let own = self.interfaces.get(packet.meta.interface).map(|i| i.address);
         let scopes = subnet.and_then(|subnet| Core::scopes(&self.config, packet, None, subnet));
-        let server =
+        let own =
             scopes.as_ref().and_then(server_identifier).or(own).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let server = packet.server_override().unwrap_or(own);
         let echo = scopes.as_ref().and_then(|s| s.first(|s| s.echo_client_id)).unwrap_or(true);
         let server_bytes = server.octets();
         let id = packet.client.id.filter(|_| echo);
         let options = [
             (option::MESSAGE_TYPE, &[message::NAK][..]),
             (option::SERVER_IDENTIFIER, &server_bytes[..]),
-            (option::MESSAGE, why.as_bytes()),
             (option::CLIENT_IDENTIFIER, id.unwrap_or_default()),
+            (option::MESSAGE, why.as_bytes()),
         ];
+        // Whatever finds no room, it is the text.
+        let mut list = [options[0], options[1], options[3], options[2]];
+        if id.is_some() {
+            list = options;
+        }
         let used = if id.is_some() { 4 } else { 3 };
         // RFC 2131 table 3: no addresses, and section 4.3.2: always broadcast.
         let header = Header { flags: packet.message.flags() | FLAG_BROADCAST, ..header(packet) };
         let start = arena.len();
-        reply::encode(
+        // Table 3 again: its fields for names are not for options either.
+        let dropped = reply::encode(
             arena,
             &header,
-            None,
-            None,
-            &options[..used],
+            Some(b""),
+            Some(b""),
+            &list[..used],
             reply::limit(packet.options.u16(option::MAX_MESSAGE_SIZE)),
             packet.options.get(option::RELAY_AGENT),
         );
-        let (destination, source) = self.destination_of_nak(packet, server);
+        if dropped > 0 {
+            self.count_lost_relay_option(packet);
+        }
+        let (destination, source) = self.destination_of_nak(packet, own);
         Reply { destination, source, bytes: start..arena.len(), durable: false }
     }
 
@@ -291,15 +319,16 @@ impl Core {
 }
 
 /// What every reply repeats.
-fn header(packet: &Packet<'_>) -> Header {
+pub(super) fn header(packet: &Packet<'_>) -> Header {
     let m = &packet.message;
     Header {
         op: BOOTREPLY,
         htype: m.htype(),
         hlen: m.hlen(),
-        hops: m.hops(),
+        // RFC 2131 table 3 has both zero.
+        hops: 0,
         xid: m.xid(),
-        secs: m.secs(),
+        secs: 0,
         flags: m.flags(),
         ciaddr: Ipv4Addr::UNSPECIFIED,
         yiaddr: Ipv4Addr::UNSPECIFIED,
@@ -309,7 +338,7 @@ fn header(packet: &Packet<'_>) -> Header {
     }
 }
 
-fn server_identifier(scopes: &Scopes<'_>) -> Option<Ipv4Addr> {
+pub(super) fn server_identifier(scopes: &Scopes<'_>) -> Option<Ipv4Addr> {
     let value: [u8; 4] = scopes.option(option::SERVER_IDENTIFIER)?.try_into().ok()?;
     Some(value.into())
 }

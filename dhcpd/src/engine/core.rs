@@ -9,6 +9,7 @@ use super::counters::Counters;
 use super::derived::{Derived, networks_of};
 use super::identity::{Client, Hw};
 use super::index::NONE;
+use super::leasequery::Queries;
 use super::leases::{Lease, Leases};
 use super::offers::Offers;
 use super::packet::Packet;
@@ -54,6 +55,7 @@ pub(super) struct Core {
     pub(super) bootp_said: bool,
     /// What of the ranges is ours to give.
     pub(super) share: Share,
+    pub(super) queries: Option<Queries>,
 }
 
 impl Core {
@@ -82,6 +84,7 @@ impl Core {
             counters: Counters::default(),
             bootp_said: false,
             share: Share::All,
+            queries: None,
             config,
             interfaces,
             options,

@@ -16,6 +16,7 @@ pub struct Counters {
     pub decline: u64,
     pub release: u64,
     pub inform: u64,
+    pub leasequery: u64,
     pub bootp: u64,
     pub other: u64,
 
@@ -26,6 +27,8 @@ pub struct Counters {
     pub ack: u64,
     pub nak: u64,
     pub bootreply: u64,
+    pub lease_told: u64,
+    pub relay_option_lost: u64,
 
     pub unknown_network: u64,
     pub no_free_lease: u64,
@@ -38,6 +41,8 @@ pub struct Counters {
     pub other_server: u64,
     pub busy: u64,
     pub not_ours_to_give: u64,
+    pub query_denied: u64,
+    pub query_rate: u64,
 
     pub nak_network: u64,
     pub nak_reserved: u64,
@@ -94,6 +99,7 @@ impl Counters {
             message::DECLINE => self.decline += 1,
             message::RELEASE => self.release += 1,
             message::INFORM => self.inform += 1,
+            message::LEASEQUERY => self.leasequery += 1,
             _ => self.other += 1,
         }
     }
@@ -126,6 +132,7 @@ pub const FAMILIES: &[Family] = &[
             ("decline", |c| c.decline),
             ("release", |c| c.release),
             ("inform", |c| c.inform),
+            ("leasequery", |c| c.leasequery),
             ("bootp", |c| c.bootp),
             ("other", |c| c.other),
         ],
@@ -151,7 +158,14 @@ pub const FAMILIES: &[Family] = &[
             ("ack", |c| c.ack),
             ("nak", |c| c.nak),
             ("bootreply", |c| c.bootreply),
+            ("leasequery_reply", |c| c.lease_told),
         ],
+    },
+    Family {
+        name: "dhcpd_relay_options_lost_total",
+        help: "Replies without the relay agent's option, for want of room",
+        label: "",
+        rows: &[("", |c| c.relay_option_lost)],
     },
     Family {
         name: "dhcpd_requests_refused_total",
@@ -169,6 +183,8 @@ pub const FAMILIES: &[Family] = &[
             ("other_server", |c| c.other_server),
             ("busy", |c| c.busy),
             ("not_ours_to_give", |c| c.not_ours_to_give),
+            ("leasequery_denied", |c| c.query_denied),
+            ("leasequery_rate", |c| c.query_rate),
         ],
     },
     Family {

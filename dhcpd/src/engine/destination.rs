@@ -27,12 +27,17 @@ impl Core {
             && network.is_some()
             && interface.and_then(|i| i.network) == network;
         let ciaddr = packet.message.ciaddr();
+        // RFC 2131 section 4.3.5: straight to who only informs itself.
+        let informs = packet.options.message_type() == Some(message::INFORM);
         let starts_anew =
             packet.options.get(option::SERVER_IDENTIFIER).is_some() || packet.wants_broadcast();
-        if grant.kind == message::ACK && !ciaddr.is_unspecified() && !(starts_anew && is_local) {
+        if grant.kind == message::ACK
+            && !ciaddr.is_unspecified()
+            && (informs || !(starts_anew && is_local))
+        {
             return self.to(packet, ciaddr, CLIENT_PORT, server);
         }
-        if packet.wants_broadcast() {
+        if packet.wants_broadcast() || grant.address.is_unspecified() {
             return (broadcast(packet), server);
         }
         // The client has no address yet that it would answer ARP for.
@@ -58,7 +63,7 @@ impl Core {
     }
 
     /// To somebody who has an address: the way the request came.
-    fn to(
+    pub(super) fn to(
         &self,
         packet: &Packet<'_>,
         address: Ipv4Addr,

@@ -29,6 +29,8 @@ pub(super) enum Decision {
     Fixed { known: Known, address: Ipv4Addr, subnet: SubnetId },
     /// An address of a pool, after a ping that is waited for so many milliseconds, if any.
     Pool { known: Known, choice: Choice, ping: Option<u32> },
+    /// An offer of nothing: the client may do without IPv4 (RFC 8925).
+    Withhold { known: Known, subnet: SubnetId },
     /// No answer.
     Silence(Silence),
 }
@@ -51,6 +53,10 @@ pub(super) enum Silence {
 impl Core {
     pub(super) fn discover(&mut self, packet: &Packet<'_>, out: &mut Actions) {
         log::info!("DHCPDISCOVER from {} via {}", packet.client.hw, self.via_of(packet));
+        self.answer_discover(packet, out);
+    }
+
+    pub(super) fn answer_discover(&mut self, packet: &Packet<'_>, out: &mut Actions) {
         match self.decide(packet, &mut Nobody) {
             Decision::Fixed { known, address, subnet } => {
                 self.offer_fixed(packet, known, address, subnet, out);
@@ -62,6 +68,7 @@ impl Core {
                 };
                 self.offer_pool(packet, known, slot, ping, out);
             }
+            Decision::Withhold { known, subnet } => self.withhold(packet, known, subnet, out),
             Decision::Silence(why) => self.do_not_offer(packet, why),
         }
     }
@@ -73,6 +80,12 @@ impl Core {
             return Decision::Silence(Silence::UnknownNetwork);
         };
         let known = self.known_seen(packet, network, witness);
+        if let Some(subnet) = self.withholds(packet, known, network) {
+            return match self.admission(packet, known, subnet) {
+                Ok(()) => Decision::Withhold { known, subnet },
+                Err(_) => Decision::Silence(Silence::Denied { known, subnet }),
+            };
+        }
         if let Some((address, subnet)) = known.fixed {
             return match self.admission(packet, known, subnet) {
                 Ok(()) => Decision::Fixed { known, address, subnet },
@@ -152,6 +165,10 @@ impl Core {
         subnet: SubnetId,
         out: &mut Actions,
     ) {
+        if self.is_rapid(packet, known.host, subnet) {
+            self.request_fixed(packet, known, address, subnet, out);
+            return;
+        }
         let seconds = Some(self.lease_time(packet, known.host, subnet));
         let grant = Grant { kind: message::OFFER, address, subnet, host: known.host, seconds };
         if let Some(reply) = self.answer(packet, &grant, &mut out.arena) {
@@ -182,6 +199,11 @@ impl Core {
             log::error!("Reclaiming abandoned IP address {address}.");
             self.reclaim(slot, packet.time, out);
         }
+        let rapid = self.is_rapid(packet, known.host, subnet);
+        if rapid && ping.is_none() {
+            self.acknowledge(packet, known, slot, subnet as u32, out);
+            return;
+        }
         self.offer(packet, slot, out);
 
         let seconds = Some(self.lease_time(packet, known.host, subnet));
@@ -198,22 +220,31 @@ impl Core {
             }
             return;
         };
-        let mut bytes = self.pending.buffer();
-        if let Some(reply) = self.answer(packet, &grant, &mut bytes) {
-            let held = Held {
-                destination: reply.destination,
-                source: reply.source,
-                bytes,
-                hw: packet.client.hw,
-                relay: packet.message.giaddr(),
-                interface: packet.meta.interface,
-            };
+        let held = match rapid {
+            true => Some(self.hold_request(packet)),
+            false => self.hold_answer(packet, &grant),
+        };
+        if let Some(held) = held {
             let due = packet.now.mono.saturating_add(u64::from(wait));
             if self.pending.begin(slot, due, Then::Offer(held)) {
                 self.counters.pings += 1;
                 out.pings.push(address);
             }
         }
+    }
+
+    fn hold_answer(&mut self, packet: &Packet<'_>, grant: &Grant) -> Option<Held> {
+        let mut bytes = self.pending.buffer();
+        let reply = self.answer(packet, grant, &mut bytes)?;
+        Some(Held {
+            destination: reply.destination,
+            source: reply.source,
+            bytes,
+            hw: packet.client.hw,
+            relay: packet.message.giaddr(),
+            interface: packet.meta.interface,
+            again: None,
+        })
     }
 
     /// How long to wait for an answer to a ping in this subnet, in milliseconds; `None` if nobody is

@@ -9,7 +9,7 @@ use std::fmt;
 pub(super) const MAX_CLIENT_ID: usize = 255;
 
 /// A hardware address with its type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Hw {
     htype: u8,
     len: u8,

@@ -16,10 +16,8 @@ impl Core {
             return;
         }
         log::info!("DHCPINFORM from {ciaddr}");
-        let at = match (ciaddr.is_unspecified(), packet.is_relayed()) {
-            (true, true) => packet.message.giaddr(),
-            _ => ciaddr,
-        };
+        let link = self.link(packet).filter(|_| ciaddr.is_unspecified());
+        let at = link.unwrap_or(ciaddr);
         let Some(subnet) = self.config.subnet_of(at) else {
             log::debug!("DHCPINFORM from {at}: unknown network");
             self.counters.unknown_network += 1;

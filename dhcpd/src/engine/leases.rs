@@ -12,6 +12,7 @@ use super::identity::{Client, ClientId, Hw, Keys};
 use super::index::{Index, NONE};
 use super::lists::Lists;
 use super::wheel::{BUCKETS, Wheel};
+use std::collections::BTreeSet;
 
 /// One address and who has or had it. Times are seconds of engine time.
 ///
@@ -129,6 +130,8 @@ pub(super) struct Leases {
     by_hw: Index,
     /// By network and hardware, of clients with one: the latest of them.
     by_hw_of_id: Index,
+    /// Every slot by its hardware, whatever the network and identifier: where queries are allowed.
+    by_any_hw: Option<BTreeSet<(Hw, u32)>>,
     lists: Lists,
     wheel: Wheel,
     /// Slots that are of no address.
@@ -146,6 +149,7 @@ impl Leases {
             by_id: Index::new(),
             by_hw: Index::new(),
             by_hw_of_id: Index::new(),
+            by_any_hw: None,
             lists: Lists::new(BUCKETS + 2 * count as u32),
             wheel: Wheel::new(0),
             spare: Vec::new(),
@@ -212,6 +216,22 @@ impl Leases {
             let lease = self.get(slot);
             self.network_of(lease) == network && lease.hw == *hw
         })
+    }
+
+    /// Whether [`Leases::by_hardware`] knows any.
+    pub(super) fn list_by_hardware(&mut self, list: bool) {
+        if list && self.by_any_hw.is_none() {
+            let all = self.slots.iter().enumerate().filter(|(_, lease)| !lease.hw.is_empty());
+            self.by_any_hw = Some(all.map(|(slot, lease)| (lease.hw, slot as u32)).collect());
+        } else if !list {
+            self.by_any_hw = None;
+        }
+    }
+
+    /// All slots under this hardware, held or ended, on all networks.
+    pub(super) fn by_hardware(&self, hw: &Hw) -> Vec<u32> {
+        let all = self.by_any_hw.iter().flat_map(|all| all.range((*hw, 0)..=(*hw, u32::MAX)));
+        all.map(|(_, slot)| *slot).collect()
     }
 
     /// Makes the slot of an address that has none. It is in no list.
@@ -311,6 +331,9 @@ impl Leases {
         lease.hw = client.hw;
         lease.id = ClientId::new(client.id);
         lease.found = client.id.is_some() || !client.hw.is_empty();
+        if let Some(all) = self.by_any_hw.as_mut().filter(|_| !client.hw.is_empty()) {
+            all.insert((client.hw, slot));
+        }
         let hw_key = self.keys.hw(network, &client.hw);
         let other = match client.id {
             Some(id) => {
@@ -347,10 +370,13 @@ impl Leases {
     /// Nobody finds the lease by its client any more.
     fn unlist(&mut self, slot: u32) {
         let network = self.network(slot);
-        let Leases { slots, keys, by_id, by_hw, by_hw_of_id, .. } = self;
+        let Leases { slots, keys, by_id, by_hw, by_hw_of_id, by_any_hw, .. } = self;
         let lease = &slots[slot as usize];
         if lease.hw.is_empty() && lease.id.get().is_none() {
             return;
+        }
+        if let Some(all) = by_any_hw {
+            all.remove(&(lease.hw, slot));
         }
         let hw_key = keys.hw(network, &lease.hw);
         match lease.id.get() {

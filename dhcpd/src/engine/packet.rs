@@ -3,12 +3,14 @@
 use super::core::{Core, Via};
 use super::identity::Client;
 use super::{Meta, Now};
-use crate::wire::code::{FLAG_BROADCAST, option, relay};
+use crate::wire::code::{FLAG_BROADCAST, option};
 use crate::wire::message::Message;
-use crate::wire::options::{OptionTable, sub_option};
+use crate::wire::options::OptionTable;
 use std::net::Ipv4Addr;
 
 pub(super) struct Packet<'a> {
+    /// All of it, as it came.
+    pub(super) raw: &'a [u8],
     pub(super) message: Message<'a>,
     pub(super) options: &'a OptionTable,
     pub(super) meta: &'a Meta,
@@ -45,25 +47,13 @@ impl<'a> Packet<'a> {
         }
         Some(&name[..name.len().min(255)]).filter(|name| !name.is_empty())
     }
-
-    /// The address whose subnet the client is on, if a relay agent says so: its own, unless it
-    /// names another link (RFC 3527).
-    fn link(&self) -> Option<Ipv4Addr> {
-        if !self.is_relayed() {
-            return None;
-        }
-        let selected = (self.options.get(option::RELAY_AGENT))
-            .and_then(|value| sub_option(value, relay::LINK_SELECTION))
-            .and_then(|value| <[u8; 4]>::try_from(value).ok());
-        Some(selected.map_or(self.message.giaddr(), Ipv4Addr::from))
-    }
 }
 
 impl Core {
     /// The network a request comes from: the relay agent's, else the receiving interface's.
     /// Unknown if that interface is not served.
     pub(super) fn origin(&self, packet: &Packet<'_>) -> Option<u32> {
-        let network = match packet.link() {
+        let network = match self.link(packet) {
             Some(link) => self.config.subnets.get(self.config.subnet_of(link)?)?.network,
             None if packet.is_from_afar() => return None,
             None => self.interfaces.get(packet.meta.interface)?.network?,
@@ -80,7 +70,8 @@ impl Core {
         match packet.options.get(option::SERVER_IDENTIFIER) {
             None => true,
             Some(_) => {
-                packet.options.ipv4(option::SERVER_IDENTIFIER).is_some_and(|id| self.is_ours(id))
+                let id = packet.options.ipv4(option::SERVER_IDENTIFIER);
+                id.is_some_and(|id| self.is_ours(id) || packet.server_override() == Some(id))
             }
         }
     }

@@ -4,7 +4,7 @@
 //! is not begun.
 
 use super::identity::Hw;
-use super::{Destination, Reply};
+use super::{Destination, Meta, Reply};
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
@@ -27,6 +27,8 @@ pub(super) struct Held {
     pub(super) hw: Hw,
     pub(super) relay: Ipv4Addr,
     pub(super) interface: usize,
+    /// Whence it came, if `bytes` are not the reply but the request, to be decided about again.
+    pub(super) again: Option<Meta>,
 }
 
 impl Held {

@@ -50,6 +50,7 @@ impl Core {
         self.declines.resize_with(config.networks.len(), Default::default);
         self.interfaces = interfaces;
         self.take_over(config, pools, time, out);
+        self.prepare_for_queries();
     }
 
     /// Takes over what addresses there are, and for whom.

@@ -151,7 +151,7 @@ impl Core {
         slot.map(Verdict::Acknowledge)
     }
 
-    fn acknowledge(
+    pub(super) fn acknowledge(
         &mut self,
         packet: &Packet<'_>,
         known: Known,
@@ -178,6 +178,7 @@ impl Core {
             self.counters.reclaimed += 1;
         }
         let seconds = self.lease_time(packet, known.host, subnet);
+        self.note_relay(packet, slot);
         self.commit(packet, slot, seconds, out);
         let seconds = Some(seconds);
         let grant = Grant { kind: message::ACK, address, subnet, host: known.host, seconds };
@@ -189,7 +190,7 @@ impl Core {
         }
     }
 
-    fn request_fixed(
+    pub(super) fn request_fixed(
         &mut self,
         packet: &Packet<'_>,
         known: Known,

@@ -33,7 +33,7 @@ fn order_of_options() {
     let got = b.one(&discover(1).with(55, [3, 6, 121]));
     assert_eq!(got.codes(), [53, 54, 51, 121, 6, 1, 15, 28, 42, 44, 58, 59, 224, 249]);
     let got = b.one(&discover(1).with(55, [3, 6]));
-    assert_eq!(got.codes()[..5], [53, 54, 51, 3, 6]);
+    assert_eq!(got.codes()[..6], [53, 54, 51, 1, 3, 6], "no router before the mask");
 
     // A configured request list is stronger than the client's.
     config.subnets[0].settings.options.set(55, vec![44, 1]);
@@ -145,7 +145,7 @@ fn a_configured_server_identifier_is_ours() {
 }
 
 #[test]
-fn fixed_fields_are_the_requests() {
+fn fixed_fields_are_the_requests_and_hops_and_secs_zero() {
     let mut b = Bench::new();
     let mut bytes = discover(1).bytes();
     bytes[3] = 5; // hops
@@ -155,7 +155,9 @@ fn fixed_fields_are_the_requests() {
     b.engine.input(&bytes, &Bench::meta(Some(mac(1))), b.now, &mut b.out);
     let reply = &b.out.arena[b.out.replies[0].bytes.clone()];
     assert_eq!(reply[0], 2);
-    assert_eq!(reply[1..12], bytes[1..12]);
+    assert_eq!(reply[1..3], bytes[1..3]);
+    assert_eq!(reply[4..8], bytes[4..8]);
+    assert_eq!((reply[3], &reply[8..10], reply[10..12] == bytes[10..12]), (0, &[0; 2][..], true));
     assert_eq!(reply[24..44], bytes[24..44]);
     assert_eq!(reply[12..16], [0; 4]);
 }

@@ -20,6 +20,11 @@ pub mod message {
     pub const NAK: u8 = 6;
     pub const RELEASE: u8 = 7;
     pub const INFORM: u8 = 8;
+    /// RFC 4388, like the three below.
+    pub const LEASEQUERY: u8 = 10;
+    pub const LEASEUNASSIGNED: u8 = 11;
+    pub const LEASEUNKNOWN: u8 = 12;
+    pub const LEASEACTIVE: u8 = 13;
 }
 
 /// Option codes (RFC 2132 unless said otherwise).
@@ -44,8 +49,14 @@ pub mod option {
     pub const CLIENT_IDENTIFIER: u8 = 61;
     /// RFC 3004.
     pub const USER_CLASS: u8 = 77;
+    /// RFC 4039.
+    pub const RAPID_COMMIT: u8 = 80;
     /// RFC 3046.
     pub const RELAY_AGENT: u8 = 82;
+    /// RFC 4388.
+    pub const CLIENT_LAST_TRANSACTION_TIME: u8 = 91;
+    /// RFC 4388.
+    pub const ASSOCIATED_IP: u8 = 92;
     /// RFC 8925.
     pub const IPV6_ONLY_PREFERRED: u8 = 108;
     /// RFC 3011.
@@ -65,4 +76,6 @@ pub mod relay {
     pub const REMOTE_ID: u8 = 2;
     /// RFC 3527.
     pub const LINK_SELECTION: u8 = 5;
+    /// RFC 5107.
+    pub const SERVER_OVERRIDE: u8 = 11;
 }

@@ -87,6 +87,11 @@ impl Area {
     }
 }
 
+/// Whether a relay agent's option finds its room under this limit.
+pub fn holds(limit: usize, relay_agent: &[u8]) -> bool {
+    encoded_len(relay_agent.len()) <= limit.saturating_sub(COOKIE.len() + 1)
+}
+
 /// Appends a whole message to `out` and returns how many options were left out for want of room.
 ///
 /// `options` go in this order; a value over 255 bytes is split. `limit` is the room for options in

@@ -46,6 +46,7 @@ fn every_parameter() {
          deny unknown-clients; deny bootp; allow dynamic-bootp;
          not authoritative; get-lease-hostnames on; use-host-decl-names true;
          use-lease-addr-for-default-route ON; always-reply-rfc1048 False; echo-client-id off; ping-check off;
+         rapid-commit on; allow leasequery; subnet-selection true; withhold-ipv4 on;
          filename \"boot\"; server-name \"srv\"; next-server ns.example;
          server-identifier 10.0.0.1; timestamp 4 2026/06/30 10:00:00;
          group { deny booting; host a { hardware ethernet 0:1:2:3:4:5; } }",
@@ -65,6 +66,10 @@ fn every_parameter() {
     want.always_reply_rfc1048 = Some(false);
     want.echo_client_id = Some(false);
     want.ping_check = Some(false);
+    want.rapid_commit = Some(true);
+    want.leasequery = Some(true);
+    want.subnet_selection = Some(true);
+    want.withhold_ipv4 = Some(true);
     want.filename = Some(b"boot".to_vec());
     want.server_name = Some(b"srv".to_vec());
     want.next_server = Some(Ipv4Addr::new(192, 0, 2, 53));
