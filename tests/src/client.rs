@@ -1,4 +1,7 @@
-//! The DHCP clients that people run: udhcpc, dhclient and dhcpcd, each with a state of its own.
+//! The DHCP clients that people run: udhcpc, dhclient, dhcpcd and systemd-networkd, each with a state
+//! of its own.
+
+mod command;
 
 use crate::daemon::LIMIT;
 use crate::lab::Lab;
@@ -20,26 +23,29 @@ pub enum Kind {
     Dhclient,
     /// Roy Marples's.
     Dhcpcd,
+    /// systemd's.
+    Networkd,
 }
 
 /// All of them.
-pub const ALL: [Kind; 3] = [Kind::Udhcpc, Kind::Dhclient, Kind::Dhcpcd];
+pub const ALL: [Kind; 4] = [Kind::Udhcpc, Kind::Dhclient, Kind::Dhcpcd, Kind::Networkd];
 
-/// What every client calls on each event. It writes the event down and, where the client leaves
-/// that to its script, gives the interface its address.
-const SCRIPT: &str = r#"#!/bin/sh
-event=${reason:-$1}
-address=${new_ip_address:-$ip}
-case $event in
-bound|renew|BOUND|RENEW|REBIND|REBOOT)
-	[ "$CONFIGURES_ITSELF" ] || ip addr replace "$address/24" dev "$interface" ;;
-deconfig|PREINIT|EXPIRE|RELEASE|STOP)
-	[ "$CONFIGURES_ITSELF" ] || ip addr flush dev "$interface" ;;
-esac
-echo "event=$event address=$address router=${new_routers:-$router} \
-dns=${new_domain_name_servers:-$dns} domain=${new_domain_name:-$domain} \
-lease=${new_dhcp_lease_time:-$lease} mtu=${new_interface_mtu:-$mtu}" | tr -s ' ' >>"$EVENTS"
-"#;
+impl Kind {
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+/// What a client does beside the usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Habits {
+    /// It looks by ARP whether somebody has its address, and declines it then: not networkd.
+    pub looks: bool,
+    /// It has this address, and only tells of it (INFORM): dhcpcd.
+    pub informs: Option<Ipv4Addr>,
+    /// It asks for this address: udhcpc.
+    pub wants: Option<Ipv4Addr>,
+}
 
 /// A running client.
 pub struct Client {
@@ -47,75 +53,33 @@ pub struct Client {
     child: Child,
     events: PathBuf,
     seen: usize,
+    leases: PathBuf,
 }
 
 /// One line of the script: what the client was told.
 pub type Event = HashMap<String, String>;
 
 impl Client {
-    /// Starts one on `cli0`; it stays and keeps its lease.
+    /// Starts one on `cli0`; it stays and keeps its lease. Started again in the same lab, it finds
+    /// what it left there.
     pub fn start(lab: &Lab, kind: Kind) -> Self {
-        let name = format!("{kind:?}").to_lowercase();
-        let script = lab.write("script", SCRIPT);
-        let events = lab.path(&format!("{name}.events"));
-        let _ = fs::remove_file(&events);
-        fs::write(&events, "").expect("write the events");
-        make_executable(&script);
-        let mut command = match kind {
-            Kind::Udhcpc => {
-                // Its package named udhcpc is one symbolic link: not every machine has it.
-                let mut command = lab.client.command("busybox");
-                command
-                    .args(["udhcpc", "-f", "-i", "cli0", "-t", "10", "-T", "1", "-s"])
-                    .arg(&script);
-                command
-            }
-            Kind::Dhclient => {
-                let config = lab.write(
-                    "dhclient.conf",
-                    "initial-interval 1; backoff-cutoff 2; timeout 30; retry 1;\n\
-                     request subnet-mask, routers, domain-name, domain-name-servers, interface-mtu;\n",
-                );
-                let mut command = lab.client.command("dhclient");
-                command.args(["-4", "-d", "-cf"]).arg(config);
-                command.arg("-lf").arg(lab.path("dhclient.leases"));
-                command.arg("-pf").arg(lab.path("dhclient.pid"));
-                command.arg("-sf").arg(&script).arg("cli0");
-                command.arg("-e").arg(format!("EVENTS={}", events.display()));
-                command
-            }
-            Kind::Dhcpcd => {
-                let config = lab.write(
-                    "dhcpcd.conf",
-                    &format!(
-                        "ipv4only\nnoipv4ll\nduid\nclientid\nscript {}\nenv EVENTS={}\n\
-                         env CONFIGURES_ITSELF=1\noption routers, domain_name_servers, \
-                         domain_name, interface_mtu\n",
-                        script.display(),
-                        events.display()
-                    ),
-                );
-                // Its state has a fixed place; `ip netns exec` has made a mount namespace, so
-                // each one gets an empty place of its own.
-                let mut command = lab.client.command("sh");
-                command.arg("-c").arg(format!(
-                    "mkdir -p /run/dhcpcd /var/lib/dhcpcd && \
-                     mount -t tmpfs none /run/dhcpcd && mount -t tmpfs none /var/lib/dhcpcd && \
-                     exec dhcpcd -4 -B -f {} cli0",
-                    config.display()
-                ));
-                command
-            }
-        };
-        let log = fs::File::create(lab.path(&format!("{name}.log"))).expect("a log file");
+        Self::start_with(lab, kind, &Habits::default())
+    }
+
+    /// The same, with habits.
+    pub fn start_with(lab: &Lab, kind: Kind, habits: &Habits) -> Self {
+        let (mut command, events) = command::command(lab, kind, habits);
+        let log = lab.path(&format!("{}.log", kind.name()));
+        let file = fs::File::create(&log).expect("a log file");
         let child = command
-            .env("EVENTS", &events)
             .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log file"))
-            .stderr(log)
+            .stdout(file.try_clone().expect("a log file"))
+            .stderr(file)
             .spawn()
             .expect("start a client");
-        Client { kind, child, events, seen: 0 }
+        // The one without a script has its events in its log.
+        let events = if kind == Kind::Networkd { log } else { events };
+        Client { kind, child, events, seen: 0, leases: lab.path("networkd/netif/leases") }
     }
 
     /// Its process id.
@@ -126,8 +90,29 @@ impl Client {
     /// Waits for the next event that says the client has an address, and returns what it said.
     pub fn bound(&mut self) -> (Ipv4Addr, Event) {
         let bound = ["bound", "renew", "BOUND", "RENEW", "REBIND", "REBOOT"];
-        let event = self.event(&bound);
+        let mut event = self.event(&bound);
+        if self.kind == Kind::Networkd {
+            self.complete(&mut event);
+        }
         (event["address"].parse().expect("an address"), event)
+    }
+
+    /// What networkd was told beside the address: it writes that down in a moment.
+    fn complete(&self, event: &mut Event) {
+        let address = format!("ADDRESS={}\n", event["address"]);
+        let mut text = String::new();
+        process::until("networkd writes its lease down", LIMIT, || {
+            let files = fs::read_dir(&self.leases).into_iter().flatten().flatten();
+            text = files.filter_map(|file| fs::read_to_string(file.path()).ok()).collect();
+            text.contains(&address)
+        });
+        for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            event.insert(name.to_lowercase(), value.to_owned());
+        }
+        for (name, theirs) in [("domain", "domainname"), ("lease", "lifetime")] {
+            let value = event.get(theirs).cloned().unwrap_or_default();
+            event.insert(name.to_owned(), value);
+        }
     }
 
     /// Waits for the next event of one of these names.
@@ -138,11 +123,11 @@ impl Client {
             let complete = text.rfind('\n').map_or("", |end| &text[..end]);
             for line in complete.lines().skip(self.seen) {
                 self.seen += 1;
-                let event: Event = line
-                    .split(' ')
-                    .filter_map(|word| word.split_once('='))
-                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                    .collect();
+                let event = match self.kind {
+                    Kind::Networkd => said_by_networkd(line),
+                    _ => Some(said_by_script(line)),
+                };
+                let Some(event) = event else { continue };
                 if names.contains(&event["event"].as_str()) {
                     found = Some(event);
                     return true;
@@ -157,7 +142,7 @@ impl Client {
     pub fn renew(&self) {
         match self.kind {
             Kind::Udhcpc => process::kill(self.pid(), Signal::SIGUSR1),
-            Kind::Dhclient | Kind::Dhcpcd => panic!("{:?} renews by its own clock", self.kind),
+            _ => panic!("{:?} renews by its own clock", self.kind),
         }
     }
 
@@ -170,6 +155,7 @@ impl Client {
                 process::kill(self.pid(), Signal::SIGTERM);
             }
             Kind::Dhcpcd => self.ask_dhcpcd(lab),
+            Kind::Networkd => process::kill(self.pid(), Signal::SIGTERM),
             Kind::Dhclient => {
                 process::kill(self.pid(), Signal::SIGTERM);
                 self.ended();
@@ -232,7 +218,20 @@ impl Drop for Client {
     }
 }
 
-fn make_executable(path: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+/// A line of the script's.
+fn said_by_script(line: &str) -> Event {
+    line.split(' ')
+        .filter_map(|word| word.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// A line of networkd's log, if it says that there was an acknowledgement:
+/// `cli0: Requesting DHCPv4 address (n/a): 192.0.2.100/24 (valid for ...`.
+fn said_by_networkd(line: &str) -> Option<Event> {
+    let (_, rest) = line.split_once("Requesting DHCPv4 address (")?;
+    let (_, rest) = rest.split_once("): ")?;
+    let (address, _) = rest.split_once('/')?;
+    let words = [("event", "BOUND"), ("address", address)];
+    Some(words.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
 }

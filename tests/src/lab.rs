@@ -3,6 +3,7 @@
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -75,9 +76,9 @@ impl Namespace {
     }
 
     /// The elements of a set of `inet dhcpd`, in ascending order.
-    pub fn set(&self, set: &str) -> Vec<std::net::Ipv4Addr> {
+    pub fn set(&self, set: &str) -> Vec<Ipv4Addr> {
         let text = self.run(&format!("nft list set inet dhcpd {set}"));
-        let mut addresses: Vec<std::net::Ipv4Addr> = match text.split_once("elements = {") {
+        let mut addresses: Vec<Ipv4Addr> = match text.split_once("elements = {") {
             None => Vec::new(),
             Some((_, elements)) => elements
                 .split(|c: char| !(c.is_ascii_digit() || c == '.'))
@@ -155,6 +156,34 @@ impl Lab {
         unshare(CloneFlags::CLONE_NEWNS).expect("make a mount namespace");
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).expect("keep it private");
+    }
+
+    /// The addresses that `cli0` has.
+    pub fn held(&self) -> Vec<Ipv4Addr> {
+        let text = self.client.run("ip -4 -o addr show dev cli0");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let pairs = words.windows(2).filter(|pair| pair[0] == "inet");
+        pairs.filter_map(|pair| pair[1].split('/').next()?.parse().ok()).collect()
+    }
+
+    /// Has somebody on the wire answer ARP for this address.
+    pub fn occupy(&self, address: Ipv4Addr) {
+        self.server.run(&format!("ip addr add {address}/32 dev lo"));
+    }
+
+    /// Pulls the client's plug and puts it in again.
+    pub fn replug(&self) {
+        self.client.run("ip link set cli0 down");
+        self.client.run("ip link set cli0 up");
+    }
+
+    /// Has nothing reach the server that is sent to its own address, DHCP's port.
+    pub fn deafen(&self) {
+        self.server.nft(&format!(
+            "add table netdev deaf; \
+             add chain netdev deaf ingress {{ type filter hook ingress device srv0 priority 0; }}; \
+             add rule netdev deaf ingress ip daddr {SERVER} udp dport 67 counter drop"
+        ));
     }
 
     /// A file system of its own of so many KiB, empty, on a folder of this lab, for this thread and

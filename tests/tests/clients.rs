@@ -58,24 +58,8 @@ fn dhcpcd_gets_a_lease_and_gives_it_back() {
 }
 
 #[test]
-fn a_client_renews_by_unicast_and_keeps_its_address() {
-    // Short enough for each to renew by its own clock, at half of it.
-    let config = CONFIG.replace("default-lease-time 600", "default-lease-time 16");
-    let all = ALL.map(|kind| {
-        let config = config.clone();
-        std::thread::spawn(move || {
-            let lab = Lab::new();
-            let mut dhcpd = Dhcpd::start(&lab, &config, &[]);
-            let mut client = Client::start(&lab, kind);
-            let (address, _) = client.bound();
-            dhcpd.wait_for(&format!("DHCPACK on {address} to "));
-            dhcpd.wait_for(&format!("DHCPREQUEST for {address} from "));
-            dhcpd.wait_for(&format!("DHCPACK on {address} to "));
-        })
-    });
-    for client in all {
-        client.join().expect("a client");
-    }
+fn networkd_gets_a_lease_and_gives_it_back() {
+    lease_and_release(Kind::Networkd);
 }
 
 #[test]

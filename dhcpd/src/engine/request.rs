@@ -77,8 +77,10 @@ impl Core {
         }
         let subnet = self.config.subnet_of(address);
         let network = subnet.and_then(|s| self.config.subnets.get(s)).map(|s| s.network as u32);
-        let must_be_here = (!ciaddr.is_unspecified() && packet.is_relayed())
-            || (asked.is_some() && ciaddr.is_unspecified());
+        // REBINDING: what goes to everybody comes from this very wire, unlike a renewal.
+        let nearby = packet.is_relayed() || (packet.meta.served && packet.meta.dest.is_broadcast());
+        let must_be_here =
+            (!ciaddr.is_unspecified() && nearby) || (asked.is_some() && ciaddr.is_unspecified());
         let from_afar = packet.is_from_afar();
         if from_afar && (asked.is_some() || ciaddr != packet.meta.source) {
             // Who comes by an interface that is not served has its address already, and renews it.

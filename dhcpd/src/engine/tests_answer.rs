@@ -244,7 +244,7 @@ fn destinations_by_frame() {
 #[test]
 fn destinations_by_socket() {
     let mut b = Bench::new();
-    let meta = Bench::meta(None);
+    let meta = Meta { dest: SERVER, ..Bench::meta(None) };
     let mut by = |ask: &Ask| b.send_by(ask, &meta).remove(0).reply;
     let udp = |address, port| Destination::Udp { interface: None, address, port };
     let link = |mac, address| Destination::Link { interface: 0, mac, address, port: 68 };

@@ -245,11 +245,13 @@ impl Bench {
         Meta { interface: 0, served: true, source, source_port: 68, dest, mac }
     }
 
-    /// As a frame from the client's own card; as UDP if there is a relay agent.
+    /// As a frame from the client's own card, to us if the client has an address (RENEWING); as UDP if
+    /// there is a relay agent.
     pub(super) fn send(&mut self, ask: &Ask) -> Vec<Got> {
         let own = <[u8; 6]>::try_from(&ask.hw[..]).unwrap_or([9; 6]);
         let meta = Meta {
             source: if ask.giaddr.is_unspecified() { ask.ciaddr } else { ask.giaddr },
+            dest: if ask.ciaddr.is_unspecified() { Ipv4Addr::BROADCAST } else { SERVER },
             ..Bench::meta(ask.giaddr.is_unspecified().then_some(own))
         };
         self.send_by(ask, &meta)

@@ -106,6 +106,29 @@ fn a_fixed_address_is_all_its_client_gets_and_nobody_else_does() {
     assert_eq!(b.one(&discover(1).relayed()).yours(), ip("10.1.0.10"));
 }
 
+/// RFC 2131 section 4.3.2: REBINDING is broadcast, so that it is known where the client is; RENEWING
+/// may come from anywhere.
+#[test]
+fn who_is_rebinding_on_another_network_than_its_address_is_refused() {
+    let mut b = Bench::new();
+    let near = b.dora(1);
+    let far = b.one(&discover(2).relayed()).yours();
+    assert_eq!(b.one(&select(2, far).relayed()).kind(), message::ACK);
+    let everybody = |source| Meta { source, ..Bench::meta(Some(mac(2))) };
+    let mut rebind = |client, address| b.send_by(&renew(client, address), &everybody(address));
+    assert_eq!(rebind(1, near)[0].kind(), message::ACK);
+    for wrong in [far, ip("172.16.0.9")] {
+        assert_eq!(nak(&rebind(2, wrong)[0]), "address is not on this network");
+    }
+    assert_eq!(b.one(&renew(2, far)).kind(), message::ACK);
+    b.silent(&renew(2, ip("172.16.0.9")));
+    // A network that we have no authority over is not for us to judge.
+    let mut config = config();
+    config.networks[0].authoritative = false;
+    let mut b = Bench::with(config);
+    assert!(b.send_by(&renew(2, far), &everybody(far)).is_empty());
+}
+
 #[test]
 fn clients_that_are_not_to_be_served_are_not() {
     let mut config = config();
