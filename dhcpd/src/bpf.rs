@@ -4,6 +4,7 @@
 //!
 //! The numbers are amd64's, and those of every 64-bit machine the three systems run on.
 
+use crate::socket::Queue;
 use crate::wire::frame::UdpChecksum;
 use crate::wire::{CLIENT_PORT, SERVER_PORT};
 
@@ -22,9 +23,13 @@ const LOAD_WORD: u16 = 0x20;
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
 const LOAD_HALF_AT_X: u16 = 0x48;
+const LOAD_BYTE_AT_X: u16 = 0x50;
+const LOAD_LENGTH: u16 = 0x80;
+const LOAD_X: u16 = 0x01;
 /// X becomes the length of the IPv4 header that starts there.
 const LOAD_HEADER_LEN: u16 = 0xb1;
 const IF_EQUAL: u16 = 0x15;
+const IF_AT_LEAST: u16 = 0x35;
 const IF_BITS: u16 = 0x45;
 const RETURN: u16 = 0x06;
 
@@ -60,22 +65,67 @@ const PACKET_HOST: u32 = 0;
 const PACKET_BROADCAST: u32 = 1;
 const PACKET_MULTICAST: u32 = 2;
 
-/// For a packet socket of Linux: what came to everybody. What came to us alone is the UDP socket's.
-pub fn link_program_linux() -> Vec<Insn> {
+/// Where in a message its first option is: behind the cookie (RFC 2131 section 2).
+const FIRST_OPTION: u32 = 240;
+/// That it is option 53, of one byte (RFC 2132 section 9.6), where clients have it.
+const MESSAGE_TYPE: u32 = 0x3501;
+const DISCOVER: u32 = 1;
+
+/// For a packet socket of Linux: what came to everybody, as far as it belongs to this queue. What
+/// came to us alone is the UDP sockets'.
+pub fn link_program_linux(queue: Queue) -> Vec<Insn> {
     let group = [
         load(LOAD_WORD, PACKET_TYPE),
         jump(IF_EQUAL, PACKET_BROADCAST, 1, 0),
         jump(IF_EQUAL, PACKET_MULTICAST, 0, TO_SERVER.len() as u8 - 1),
     ];
-    [&group[..], &TO_SERVER].concat()
+    let which = only(queue, load(LOAD_HEADER_LEN, 14), 14 + 8, 60);
+    [&which[..], &group, &TO_SERVER].concat()
 }
 
-/// For the UDP socket of Linux: what came to us alone.
-pub fn udp_program_linux() -> Vec<Insn> {
-    vec![
+/// For a UDP socket of Linux: what came to us alone, as far as it belongs to this queue.
+pub fn udp_program_linux(queue: Queue) -> Vec<Insn> {
+    let alone = [
         load(LOAD_WORD, PACKET_TYPE),
         jump(IF_EQUAL, PACKET_HOST, 0, 1),
         load(RETURN, ALL),
+        load(RETURN, 0),
+    ];
+    [&only(queue, load(LOAD_X, 0), 8, 0)[..], &alone].concat()
+}
+
+/// Refuses what belongs to the other queue, and goes on behind itself with the rest. The message is
+/// `message` bytes behind what `header` makes X, which is `longest` at most.
+fn only(queue: Queue, header: Insn, message: u32, longest: u32) -> [Insn; 8] {
+    // How many instructions further a DISCOVER goes on, and anything else: one of them is refused.
+    let (discover, other) = match queue {
+        Queue::Discovers => (1, 0),
+        Queue::Others => (0, 1),
+    };
+    let option = message + FIRST_OPTION;
+    [
+        // No load may be beyond the end: that would refuse.
+        load(LOAD_LENGTH, 0),
+        jump(IF_AT_LEAST, longest + option + 3, 0, 5 + other),
+        header,
+        load(LOAD_HALF_AT_X, option),
+        jump(IF_EQUAL, MESSAGE_TYPE, 0, 2 + other),
+        load(LOAD_BYTE_AT_X, option + 2),
+        jump(IF_EQUAL, DISCOVER, discover, other),
+        load(RETURN, 0),
+    ]
+}
+
+/// For the UDP sockets of Linux: which of the two takes a message, by the order in which they were
+/// bound, [`Queue::Others`] first. A load beyond the end returns 0. (What is addressed to many goes
+/// to both, whatever this says: hence the filters.)
+pub fn udp_queue_program_linux() -> Vec<Insn> {
+    vec![
+        load(LOAD_HALF, FIRST_OPTION),
+        jump(IF_EQUAL, MESSAGE_TYPE, 0, 3),
+        load(LOAD_BYTE, FIRST_OPTION + 2),
+        jump(IF_EQUAL, DISCOVER, 0, 1),
+        load(RETURN, 1),
         load(RETURN, 0),
     ]
 }

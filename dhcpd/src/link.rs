@@ -14,9 +14,9 @@ mod system;
 #[path = "link_bpf.rs"]
 mod system;
 
-#[cfg(target_os = "linux")]
-pub(crate) use system::lock_program;
 pub use system::{Link, open};
+#[cfg(target_os = "linux")]
+pub(crate) use system::{instructions, lock_program};
 
 /// A reply that leaves as a frame, from the server's port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

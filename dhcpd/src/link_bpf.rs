@@ -4,12 +4,12 @@
 
 use super::{Counters, OutFrame};
 use crate::bpf::{self, Insn};
-use crate::socket::{Error, Sent};
+use crate::socket::{Error, Queue, Queues, Sent};
 use crate::wire::SERVER_PORT;
 use crate::wire::frame::{self, Addressing, Datagram};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 #[cfg(target_os = "freebsd")]
@@ -40,7 +40,7 @@ struct Program {
 ///
 /// # Errors
 /// Not root, no such interface, or none that carries Ethernet frames.
-pub fn open(name: &str, _index: u32) -> Result<OwnedFd, Error> {
+pub fn open(name: &str, _index: u32) -> Result<Queues, Error> {
     let failed = |what: &str| {
         let tried = format!("{what} {name}");
         move |error: io::Error| Error::new(tried, error)
@@ -87,7 +87,7 @@ pub fn open(name: &str, _index: u32) -> Result<OwnedFd, Error> {
         }
     }
     control(fd, SYSTEM.lock, &mut 0u32).map_err(failed("lock"))?;
-    Ok(file.into())
+    Ok(Queues { others: file.into(), discovers: None })
 }
 
 fn program(fd: BorrowedFd<'_>, number: u64, insns: &[Insn]) -> io::Result<()> {
@@ -117,10 +117,10 @@ pub struct Link {
 }
 
 impl Link {
-    /// Takes a descriptor from [`open`]; `mac` is the interface's own address.
-    pub fn from_fd(fd: OwnedFd, name: &str, mac: [u8; 6]) -> Link {
+    /// Takes the descriptor from [`open`]; `mac` is the interface's own address.
+    pub fn new(queues: Queues, name: &str, mac: [u8; 6]) -> Link {
         Link {
-            file: fd.into(),
+            file: queues.others.into(),
             name: name.to_owned(),
             mac,
             buffer: vec![0; bpf::BUFFER as usize],
@@ -134,7 +134,14 @@ impl Link {
     ///
     /// # Errors
     /// What the system says; [`Link::is_gone`] tells whether it will say so for ever.
-    pub fn receive(&mut self, mut each: impl FnMut(&Datagram<'_>)) -> Result<usize, Error> {
+    pub fn receive(
+        &mut self,
+        queue: Queue,
+        mut each: impl FnMut(&Datagram<'_>),
+    ) -> Result<usize, Error> {
+        if queue != Queue::Others {
+            return Ok(0);
+        }
         let len = match (&self.file).read(&mut self.buffer) {
             Ok(len) => len,
             Err(error) => match error.kind() {
@@ -190,6 +197,11 @@ impl Link {
         }
     }
 
+    /// The descriptors that are readable when there is something to receive.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.file.as_fd())
+    }
+
     /// The interface's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -204,11 +216,5 @@ impl Link {
     /// What it has seen.
     pub fn counters(&self) -> Counters {
         self.counters
-    }
-}
-
-impl AsFd for Link {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
     }
 }

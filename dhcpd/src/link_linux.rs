@@ -4,19 +4,25 @@ use super::{Counters, OutFrame};
 use crate::batch::{Inbox, Outgoing, Received, send};
 use crate::bpf::{Insn, link_program_linux};
 use crate::control::{self, ROOM};
-use crate::socket::{Error, Sent, grow_queues, set_option};
+use crate::socket::{Error, Queue, Queues, Sent, grow_queues, set_option};
 use crate::wire::SERVER_PORT;
 use crate::wire::frame::{self, Addressing, Datagram, HEADERS, UdpChecksum};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Opens the interface: only frames that its filter takes will ever be read from the descriptor,
-/// and nobody can take the filter off again.
+/// Opens the interface: only frames that the filters take will ever be read from the descriptors,
+/// and nobody can take the filters off again.
 ///
 /// # Errors
 /// Not root (CAP_NET_RAW), or no such interface.
-pub fn open(name: &str, index: u32) -> Result<OwnedFd, Error> {
+pub fn open(name: &str, index: u32) -> Result<Queues, Error> {
+    let others = open_queue(name, index, Queue::Others)?;
+    let discovers = open_queue(name, index, Queue::Discovers)?;
+    Ok(Queues { others, discovers: Some(discovers) })
+}
+
+fn open_queue(name: &str, index: u32, queue: Queue) -> Result<OwnedFd, Error> {
     let failed = |what: &str| {
         let tried = format!("{what} {name}");
         move |error: io::Error| Error::new(tried, error)
@@ -24,7 +30,7 @@ pub fn open(name: &str, index: u32) -> Result<OwnedFd, Error> {
     // No protocol yet: nothing may be queued before the filter is there.
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))
         .map_err(failed("open packet socket for"))?;
-    lock_program(&socket, &link_program_linux()).map_err(failed("set packet filter for"))?;
+    lock_program(&socket, &link_program_linux(queue)).map_err(failed("set packet filter for"))?;
     let fd = socket.as_fd();
     set_option(fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1 as libc::c_int)
         .map_err(failed("ask for checksum states of"))?;
@@ -35,10 +41,13 @@ pub fn open(name: &str, index: u32) -> Result<OwnedFd, Error> {
 
 /// Attaches a program to a socket for good.
 pub(crate) fn lock_program(socket: &Socket, program: &[Insn]) -> io::Result<()> {
-    let program: Vec<SockFilter> =
-        program.iter().map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();
-    socket.attach_filter(&program)?;
+    socket.attach_filter(&instructions(program))?;
     set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_LOCK_FILTER, 1 as libc::c_int)
+}
+
+/// A program as socket2 has it.
+pub(crate) fn instructions(program: &[Insn]) -> Vec<SockFilter> {
+    program.iter().map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k)).collect()
 }
 
 fn bind(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
@@ -59,7 +68,7 @@ fn bind(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
 
 /// One interface's frames.
 pub struct Link {
-    fd: OwnedFd,
+    queues: Queues,
     name: String,
     mac: [u8; 6],
     inbox: Inbox,
@@ -68,21 +77,26 @@ pub struct Link {
 }
 
 impl Link {
-    /// Takes a descriptor from [`open`]; `mac` is the interface's own address.
-    pub fn from_fd(fd: OwnedFd, name: &str, mac: [u8; 6]) -> Link {
+    /// Takes the descriptors from [`open`]; `mac` is the interface's own address.
+    pub fn new(queues: Queues, name: &str, mac: [u8; 6]) -> Link {
         let (name, inbox) = (name.to_owned(), Inbox::new());
-        Link { fd, name, mac, inbox, counters: Counters::default(), gone: false }
+        Link { queues, name, mac, inbox, counters: Counters::default(), gone: false }
     }
 
-    /// Shows each good datagram that waits, of at most 64 frames, to `each`. Returns the number of
+    /// Shows each good datagram that waits in a queue, of at most 64 frames, to `each`. Returns the number of
     /// frames there were: 64 means that there may be more. Never waits.
     ///
     /// # Errors
     /// What the system says; once if the interface went down, after which [`Link::is_gone`] tells
     /// whether for good.
-    pub fn receive(&mut self, mut each: impl FnMut(&Datagram<'_>)) -> Result<usize, Error> {
+    pub fn receive(
+        &mut self,
+        queue: Queue,
+        mut each: impl FnMut(&Datagram<'_>),
+    ) -> Result<usize, Error> {
+        let Some(fd) = self.queues.fd(queue) else { return Ok(0) };
         let counters = &mut self.counters;
-        let received = self.inbox.receive(self.fd.as_fd(), |message| {
+        let received = self.inbox.receive(fd, |message| {
             counters.frames += 1;
             let Some(checksum) = judge(&message) else {
                 counters.tagged += 1;
@@ -93,9 +107,13 @@ impl Link {
                 Err(error) => counters.refuse(error),
             }
         });
-        received.map_err(|error| {
+        received.or_else(|error| {
             self.gone = self.is_bound_to_nothing();
-            Error::new(format!("receive from {}", self.name), error)
+            // Both sockets have it, and one of them is enough to say so.
+            if queue == Queue::Discovers && error.raw_os_error() == Some(libc::ENETDOWN) {
+                return Ok(0);
+            }
+            Err(Error::new(format!("receive from {}", self.name), error))
         })
     }
 
@@ -103,7 +121,12 @@ impl Link {
     pub fn send<'a>(&mut self, frames: impl IntoIterator<Item = OutFrame<'a>>) -> Sent {
         let mac = self.mac;
         let messages = frames.into_iter().map(|frame| outgoing(mac, frame));
-        send(self.fd.as_fd(), messages, || format!("send to {}", self.name))
+        send(self.queues.others.as_fd(), messages, || format!("send to {}", self.name))
+    }
+
+    /// The descriptors that are readable when there is something to receive.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.queues.fds()
     }
 
     /// The interface's name.
@@ -123,20 +146,15 @@ impl Link {
         let mut len = size_of_val(&name) as libc::socklen_t;
         // SAFETY: `name` has room for the `len` bytes that may be written, and both live through
         // the call.
-        let done =
-            unsafe { libc::getsockname(self.fd.as_raw_fd(), (&raw mut name).cast(), &raw mut len) };
+        let done = unsafe {
+            libc::getsockname(self.queues.others.as_raw_fd(), (&raw mut name).cast(), &raw mut len)
+        };
         done != 0 || name.sll_ifindex <= 0
     }
 
     /// What it has seen.
     pub fn counters(&self) -> Counters {
         self.counters
-    }
-}
-
-impl AsFd for Link {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
     }
 }
 

@@ -6,16 +6,16 @@ use crate::config::Config;
 use crate::interfaces;
 use crate::link;
 use crate::msg::Interface;
+use crate::socket::Queues;
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 
 /// An interface that is served, with its packet socket.
 #[derive(Debug)]
 pub struct Listener {
     /// Name, index and addresses.
     pub interface: Interface,
-    /// Reads client broadcasts, sends frames; its filter is locked.
-    pub socket: OwnedFd,
+    /// Read client broadcasts, send frames; their filters are locked.
+    pub queues: Queues,
 }
 
 /// Opens a packet socket on each interface to serve. With them come the lines to log about what
@@ -28,11 +28,11 @@ pub fn open(named: &[String], config: &Config) -> Result<(Vec<Listener>, Vec<Str
     let (chosen, mut remarks) = choose(named, &there, config)?;
     let mut listeners = Vec::new();
     for interface in chosen {
-        let socket =
+        let queues =
             link::open(&interface.name, interface.index).map_err(|error| error.to_string())?;
         let address = interface.addresses.first().map(ToString::to_string).unwrap_or_default();
         remarks.push(format!("Listening on {} ({address}).", interface.name));
-        listeners.push(Listener { interface, socket });
+        listeners.push(Listener { interface, queues });
     }
     Ok((listeners, remarks))
 }

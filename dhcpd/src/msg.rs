@@ -1,7 +1,8 @@
 //! Every message between dhcpd's parent and its server, by direction.
 //!
 //! The order: the parent sends [`ToServer::Sources`] until the last, an [`ToServer::Interface`] for
-//! each that is served, [`ToServer::Udp`], [`ToServer::Icmp`], [`ToServer::Leases`], and at last
+//! each that is served, [`ToServer::Udp`], each of these with [`ToServer::Discovers`] behind it
+//! where the system has that queue, [`ToServer::Icmp`], [`ToServer::Leases`], and at last
 //! [`ToServer::Start`]. The server answers [`ToParent::Ready`], or [`ToParent::Refused`] and ends.
 //! From then on the server asks for new lease files, and the parent brings the channel of a table
 //! handler ([`ToServer::Helper`]) or of a hook runner ([`ToServer::Hooks`]) whenever one is ready.
@@ -31,6 +32,8 @@ pub enum ToServer {
     Interface(Interface, OwnedFd),
     /// The UDP socket of port 67.
     Udp(OwnedFd),
+    /// The queue of DISCOVERs that belongs to the interface, or to the UDP socket, told last.
+    Discovers(OwnedFd),
     /// The raw ICMP socket.
     Icmp(OwnedFd),
     /// A channel to the pf table handler: at start, and again after each restart of it.
@@ -143,6 +146,7 @@ impl Message for ToServer {
                 2
             }
             ToServer::Udp(_) => 3,
+            ToServer::Discovers(_) => 20,
             ToServer::Icmp(_) => 4,
             ToServer::Helper(_) => 5,
             ToServer::Hooks(_) => 13,
@@ -189,6 +193,7 @@ impl Message for ToServer {
         match self {
             ToServer::Interface(_, fd)
             | ToServer::Udp(fd)
+            | ToServer::Discovers(fd)
             | ToServer::Icmp(fd)
             | ToServer::Helper(fd)
             | ToServer::Hooks(fd)
@@ -259,6 +264,7 @@ impl Message for ToServer {
                 ToServer::Renamed(Renamed::Maybe(text(&mut input)))
             }
             13 => ToServer::Hooks(wanted(fd)?),
+            20 => ToServer::Discovers(wanted(fd)?),
             14 => ToServer::Control(wanted(fd)?),
             15 => {
                 no_fd(fd)?;

@@ -11,6 +11,7 @@ use crate::icmp;
 use crate::leasefile::store::Store;
 use crate::listen::Listener;
 use crate::msg::{CHUNK, Process, Start, ToParent, ToServer};
+use crate::socket::Queues;
 use crate::udp::{self, Accept};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use proto::unix::{Channel, Error as ChannelError};
@@ -108,7 +109,7 @@ impl Parent {
     fn hand_over(
         &mut self,
         service: Service<'_>,
-        udp: OwnedFd,
+        udp: Queues,
         icmp: OwnedFd,
     ) -> Result<(), String> {
         let Service { args, sources, listeners } = service;
@@ -118,10 +119,12 @@ impl Parent {
             let last = part + 1 == parts;
             self.tell(&ToServer::Sources { bytes: sources[from..to].to_vec(), last })?;
         }
-        for listener in listeners {
-            self.tell(&ToServer::Interface(listener.interface, listener.socket))?;
+        for Listener { interface, queues } in listeners {
+            self.tell(&ToServer::Interface(interface, queues.others))?;
+            self.tell_discovers(queues.discovers)?;
         }
-        self.tell(&ToServer::Udp(udp))?;
+        self.tell(&ToServer::Udp(udp.others))?;
+        self.tell_discovers(udp.discovers)?;
         self.tell(&ToServer::Icmp(icmp))?;
         let leases = self.store.lease_file().map_err(text)?;
         self.tell(&ToServer::Leases(leases))?;
@@ -132,6 +135,10 @@ impl Parent {
             element_timeout: args.element_timeout,
             hooks: args.hook.is_some(),
         }))
+    }
+
+    fn tell_discovers(&self, queue: Option<OwnedFd>) -> Result<(), String> {
+        queue.map_or(Ok(()), |queue| self.tell(&ToServer::Discovers(queue)))
     }
 
     /// Waits for the server to have its leases, and for the helpers to have what they need.

@@ -21,7 +21,7 @@ use crate::icmp::Icmp;
 use crate::journal::LogFile;
 use crate::link::Link;
 use crate::msg::{ToParent, ToServer};
-use crate::socket::BATCH;
+use crate::socket::{BATCH, Queue};
 use crate::tables::Feed;
 use crate::udp::Udp;
 use leases::Leases;
@@ -34,7 +34,7 @@ use std::os::fd::AsFd;
 use supervise::confine::{Confinement, confine};
 use supervise::{inherited_channel, logger};
 
-/// How many batches are taken from one socket before the others have their turn.
+/// How many batches are taken from one queue before the next have their turn; of DISCOVERs one.
 const TURNS: usize = 4;
 
 /// Milliseconds after which log lines that syslogd did not take are tried again.
@@ -123,9 +123,9 @@ impl Server<'_> {
         // Better to leave packets in the sockets than acknowledgements in memory. Not asked about
         // at all: one with an error would say so until it is read, whatever it is asked for.
         if !self.leases.is_congested() {
-            fds.push(PollFd::new(self.udp.as_fd(), PollFlags::POLLIN));
-            let links = self.links.iter().filter(|link| !link.is_gone());
-            fds.extend(links.map(|link| PollFd::new(link.as_fd(), PollFlags::POLLIN)));
+            let links = self.links.iter().filter(|link| !link.is_gone()).flat_map(Link::fds);
+            let queues = self.udp.fds().chain(links);
+            fds.extend(queues.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
         if let Some(helper) = &self.helper {
             let mut events = PollFlags::POLLIN;
@@ -150,67 +150,79 @@ impl Server<'_> {
         }
     }
 
-    /// Shows every packet that waits to the engine.
+    /// Shows what waits to the engine: what finishes an exchange first, then what begins one, so
+    /// that under a flood of DISCOVERs those who have an offer, or a lease to renew, are served.
     fn take_packets(&mut self, now: Now) {
-        let Server { engine, actions, .. } = self;
         if !self.leases.is_congested() {
-            for (interface, link) in self.links.iter_mut().enumerate() {
-                for _ in 0..if link.is_gone() { 0 } else { TURNS } {
-                    let taken = link.receive(|datagram| {
-                        let meta = Meta {
-                            interface,
-                            served: true,
-                            source: datagram.source,
-                            source_port: datagram.source_port,
-                            dest: datagram.dest,
-                            mac: Some(datagram.mac),
-                        };
-                        engine.input(datagram.payload, &meta, now, actions);
-                    });
-                    match taken {
-                        Ok(BATCH) => {}
-                        Ok(_) => break,
-                        Err(error) => {
-                            log::error!("{error}");
-                            if link.is_gone() {
-                                log::error!("{}: gone, not served any more", link.name());
-                            }
-                            break;
-                        }
-                    }
-                }
+            for (queue, turns) in [(Queue::Others, TURNS), (Queue::Discovers, 1)] {
+                self.take_from_links(queue, turns, now);
+                self.take_from_udp(queue, turns, now);
             }
-            let indexes = &self.indexes;
-            for _ in 0..TURNS {
-                let taken = self.udp.receive(|received| {
-                    let index = received.interface;
-                    let by = indexes.iter().position(|i| *i == index);
+        }
+        let Server { engine, actions, .. } = self;
+        if let Err(error) =
+            self.icmp.receive(now.mono, |address| engine.echo_reply(address, now, actions))
+        {
+            log::error!("{error}");
+        }
+    }
+
+    fn take_from_links(&mut self, queue: Queue, turns: usize, now: Now) {
+        let Server { engine, actions, .. } = self;
+        for (interface, link) in self.links.iter_mut().enumerate() {
+            for _ in 0..if link.is_gone() { 0 } else { turns } {
+                let taken = link.receive(queue, |datagram| {
                     let meta = Meta {
-                        // A relayed packet, or the renewal of a relayed client, may come by an
-                        // interface that is not served: any of ours can speak for us then.
-                        interface: by.unwrap_or(0),
-                        served: by.is_some(),
-                        source: received.source,
-                        source_port: received.source_port,
-                        dest: received.dest,
-                        mac: None,
+                        interface,
+                        served: true,
+                        source: datagram.source,
+                        source_port: datagram.source_port,
+                        dest: datagram.dest,
+                        mac: Some(datagram.mac),
                     };
-                    engine.input(received.payload, &meta, now, actions);
+                    engine.input(datagram.payload, &meta, now, actions);
                 });
                 match taken {
                     Ok(BATCH) => {}
                     Ok(_) => break,
                     Err(error) => {
                         log::error!("{error}");
+                        if link.is_gone() {
+                            log::error!("{}: gone, not served any more", link.name());
+                        }
                         break;
                     }
                 }
             }
         }
-        if let Err(error) =
-            self.icmp.receive(now.mono, |address| engine.echo_reply(address, now, actions))
-        {
-            log::error!("{error}");
+    }
+
+    fn take_from_udp(&mut self, queue: Queue, turns: usize, now: Now) {
+        let Server { engine, actions, indexes, .. } = self;
+        for _ in 0..turns {
+            let taken = self.udp.receive(queue, |received| {
+                let index = received.interface;
+                let by = indexes.iter().position(|i| *i == index);
+                let meta = Meta {
+                    // A relayed packet, or the renewal of a relayed client, may come by an
+                    // interface that is not served: any of ours can speak for us then.
+                    interface: by.unwrap_or(0),
+                    served: by.is_some(),
+                    source: received.source,
+                    source_port: received.source_port,
+                    dest: received.dest,
+                    mac: None,
+                };
+                engine.input(received.payload, &meta, now, actions);
+            });
+            match taken {
+                Ok(BATCH) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    log::error!("{error}");
+                    break;
+                }
+            }
         }
     }
 

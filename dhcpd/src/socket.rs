@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Most messages that one system call moves.
 pub const BATCH: usize = 64;
@@ -12,6 +12,41 @@ pub const BATCH: usize = 64;
 pub const LONGEST: usize = 4096;
 /// Bytes that may wait in a socket each way: some thousand messages.
 const QUEUE: libc::c_int = 4 << 20;
+
+/// Where a message waits to be read. Under a flood one DISCOVER more is no loss, its client asks
+/// again; a REQUEST lost is an exchange for nothing. So Linux keeps them apart, and a full queue of
+/// DISCOVERs costs the server nothing. On the BSDs all is in one: the others'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// DHCPDISCOVERs whose type is where it is usual.
+    Discovers,
+    /// Every other message.
+    Others,
+}
+
+/// The descriptors of both.
+#[derive(Debug)]
+pub struct Queues {
+    /// Of [`Queue::Others`].
+    pub others: OwnedFd,
+    /// Of [`Queue::Discovers`], where it is another one.
+    pub discovers: Option<OwnedFd>,
+}
+
+impl Queues {
+    /// The one to read for a queue.
+    pub(crate) fn fd(&self, queue: Queue) -> Option<BorrowedFd<'_>> {
+        match queue {
+            Queue::Discovers => self.discovers.as_ref().map(AsFd::as_fd),
+            Queue::Others => Some(self.others.as_fd()),
+        }
+    }
+
+    /// Both, to wait for.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [Queue::Others, Queue::Discovers].into_iter().filter_map(|queue| self.fd(queue))
+    }
+}
 
 /// What was tried, on what, and what the system said.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! Opening is the parent's; the server works on the descriptor.
 
 use crate::batch::{self, Inbox};
-use crate::socket::{Error, Sent, grow_queues};
+use crate::socket::{Error, Queue, Queues, Sent, grow_queues};
 use crate::wire::SERVER_PORT;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -61,7 +61,17 @@ pub struct Outgoing<'a> {
 ///
 /// # Errors
 /// Not root, not an address of ours, or the port is taken.
-pub fn open(address: Ipv4Addr, accept: Accept) -> Result<OwnedFd, Error> {
+pub fn open(address: Ipv4Addr, accept: Accept) -> Result<Queues, Error> {
+    // The order is what the kernel's program tells them apart by.
+    let others = open_queue(address, accept, Queue::Others)?;
+    let discovers = match system::has_queue_of_discovers(accept) {
+        true => Some(open_queue(address, accept, Queue::Discovers)?),
+        false => None,
+    };
+    Ok(Queues { others, discovers })
+}
+
+fn open_queue(address: Ipv4Addr, accept: Accept, queue: Queue) -> Result<OwnedFd, Error> {
     let address = SocketAddrV4::new(address, SERVER_PORT);
     let failed = |what: &str| {
         let tried = format!("{what} {address}");
@@ -69,7 +79,7 @@ pub fn open(address: Ipv4Addr, accept: Accept) -> Result<OwnedFd, Error> {
     };
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
         .map_err(failed("open UDP socket for"))?;
-    system::prepare(&socket, accept).map_err(failed("set up UDP socket for"))?;
+    system::prepare(&socket, accept, queue).map_err(failed("set up UDP socket for"))?;
     socket.set_reuse_address(true).map_err(failed("share"))?;
     socket.set_broadcast(true).map_err(failed("allow broadcasts from"))?;
     grow_queues(socket.as_fd());
@@ -79,25 +89,30 @@ pub fn open(address: Ipv4Addr, accept: Accept) -> Result<OwnedFd, Error> {
 
 /// The server's port.
 pub struct Udp {
-    fd: OwnedFd,
+    queues: Queues,
     accept: Accept,
     inbox: Inbox,
 }
 
 impl Udp {
-    /// Takes a descriptor from [`open`], and what was said there.
-    pub fn from_fd(fd: OwnedFd, accept: Accept) -> Udp {
-        Udp { fd, accept, inbox: Inbox::new() }
+    /// Takes the descriptors from [`open`], and what was said there.
+    pub fn new(queues: Queues, accept: Accept) -> Udp {
+        Udp { queues, accept, inbox: Inbox::new() }
     }
 
-    /// Shows each message that waits, at most 64, to `each`. Returns how many there were: 64 means
-    /// that there may be more. Never waits.
+    /// Shows each message that waits in a queue, at most 64, to `each`. Returns how many there were:
+    /// 64 means that there may be more. Never waits.
     ///
     /// # Errors
     /// What the system says; an earlier message's fate among it, so that the next call may succeed.
-    pub fn receive(&mut self, mut each: impl FnMut(&Received<'_>)) -> Result<usize, Error> {
+    pub fn receive(
+        &mut self,
+        queue: Queue,
+        mut each: impl FnMut(&Received<'_>),
+    ) -> Result<usize, Error> {
+        let Some(fd) = self.queues.fd(queue) else { return Ok(0) };
         let accept = self.accept;
-        let received = self.inbox.receive(self.fd.as_fd(), |message| {
+        let received = self.inbox.receive(fd, |message| {
             let (interface, dest) = system::arrival(message.control);
             if system::is_wanted(accept, dest) {
                 each(&Received {
@@ -120,12 +135,11 @@ impl Udp {
             dest: Some(SocketAddrV4::new(message.dest, message.dest_port)),
             control: system::departure(message.interface, message.source),
         });
-        batch::send(self.fd.as_fd(), messages, || "send by the UDP socket".to_owned())
+        batch::send(self.queues.others.as_fd(), messages, || "send by the UDP socket".to_owned())
     }
-}
 
-impl AsFd for Udp {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// The descriptors that are readable when there is something to receive.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.queues.fds()
     }
 }

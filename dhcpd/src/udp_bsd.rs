@@ -3,13 +3,18 @@
 
 use super::Accept;
 use crate::control::{self, ROOM};
-use crate::socket::set_option;
+use crate::socket::{Queue, set_option};
 use socket2::Socket;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
-pub(super) fn prepare(socket: &Socket, _accept: Accept) -> io::Result<()> {
+/// Here one socket takes all.
+pub(super) fn has_queue_of_discovers(_accept: Accept) -> bool {
+    false
+}
+
+pub(super) fn prepare(socket: &Socket, _accept: Accept, _queue: Queue) -> io::Result<()> {
     for name in [libc::IP_RECVDSTADDR, libc::IP_RECVIF] {
         set_option(socket.as_fd(), libc::IPPROTO_IP, name, 1 as libc::c_int)?;
     }

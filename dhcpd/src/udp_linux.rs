@@ -2,20 +2,39 @@
 //! tells what came to us alone.
 
 use super::Accept;
-use crate::bpf::udp_program_linux;
+use crate::bpf::{udp_program_linux, udp_queue_program_linux};
 use crate::control::{self, ROOM};
-use crate::link::lock_program;
-use crate::socket::set_option;
+use crate::link::{instructions, lock_program};
+use crate::socket::{Queue, set_option};
 use socket2::Socket;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
-pub(super) fn prepare(socket: &Socket, accept: Accept) -> io::Result<()> {
-    if accept == Accept::Unicast {
-        lock_program(socket, &udp_program_linux())?;
+/// Where what comes by the links is read as well, DISCOVERs are few, and all INFORMs.
+pub(super) fn has_queue_of_discovers(accept: Accept) -> bool {
+    accept == Accept::Unicast
+}
+
+pub(super) fn prepare(socket: &Socket, accept: Accept, queue: Queue) -> io::Result<()> {
+    if has_queue_of_discovers(accept) {
+        socket.set_reuse_port(true)?;
+        if queue == Queue::Others {
+            // Before the lock, which is for this program too.
+            choose_queue(socket)?;
+        }
+        lock_program(socket, &udp_program_linux(queue))?;
     }
     set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1 as libc::c_int)
+}
+
+/// Attaches the program by which sockets of one port share what comes (socket(7),
+/// SO_ATTACH_REUSEPORT_CBPF): the group begins with this socket.
+fn choose_queue(socket: &Socket) -> io::Result<()> {
+    let mut program = instructions(&udp_queue_program_linux());
+    let len = program.len() as libc::c_ushort;
+    let program = libc::sock_fprog { len, filter: program.as_mut_ptr().cast() };
+    set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, program)
 }
 
 /// The filter has decided.

@@ -23,13 +23,23 @@ fn run(program: &[Insn], packet: &[u8], kind: u32) -> u32 {
             LOAD_HALF => load(i.k.into(), 2),
             LOAD_BYTE => load(i.k.into(), 1),
             LOAD_HALF_AT_X => load(u64::from(i.k) + x, 2),
+            LOAD_BYTE_AT_X => load(u64::from(i.k) + x, 1),
+            LOAD_LENGTH => Some(packet.len() as u32),
             LOAD_HEADER_LEN => {
                 let Some(first) = load(i.k.into(), 1) else { return 0 };
                 x = u64::from(first & 15) * 4;
                 continue;
             }
-            IF_EQUAL | IF_BITS => {
-                let yes = if i.code == IF_EQUAL { a == i.k } else { a & i.k != 0 };
+            LOAD_X => {
+                x = i.k.into();
+                continue;
+            }
+            IF_EQUAL | IF_BITS | IF_AT_LEAST => {
+                let yes = match i.code {
+                    IF_EQUAL => a == i.k,
+                    IF_BITS => a & i.k != 0,
+                    _ => a >= i.k,
+                };
                 pc += usize::from(if yes { i.jt } else { i.jf });
                 continue;
             }
@@ -76,7 +86,7 @@ fn spoilt(good: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn linux_takes_what_came_to_everybody_for_the_link_and_to_us_for_udp() {
-    let (link, udp) = (link_program_linux(), udp_program_linux());
+    let (link, udp) = (link_program_linux(Queue::Others), udp_program_linux(Queue::Others));
     let good = frame([0xff; 6], (68, 67));
     for kind in 0..8 {
         let group = kind == PACKET_BROADCAST || kind == PACKET_MULTICAST;
@@ -94,6 +104,53 @@ fn linux_takes_what_came_to_everybody_for_the_link_and_to_us_for_udp() {
     let mut first_part = good.clone();
     first_part[20] = 0x20;
     assert_ne!(run(&link, &first_part, PACKET_BROADCAST), 0, "the frame's reader says why");
+}
+
+#[test]
+fn linux_puts_every_message_into_one_of_two_queues() {
+    let others = link_program_linux(Queue::Others);
+    let discovers = link_program_linux(Queue::Discovers);
+    let with = |option: &[u8], header: usize| {
+        let mut f = frame([0xff; 6], (68, 67));
+        f.splice(34..34, vec![1; header * 4]);
+        f[14] = 0x45 + header as u8;
+        let at = 14 + 20 + header * 4 + 8 + 240;
+        f[at..at + option.len()].copy_from_slice(option);
+        f
+    };
+    let queues =
+        |f: &[u8]| [&others, &discovers].map(|program| run(program, f, PACKET_BROADCAST) != 0);
+    for header in [0, 1, 10] {
+        assert_eq!(queues(&with(&[53, 1, 1], header)), [false, true], "{header} words more");
+        for other in [[53, 1, 3], [53, 2, 1], [12, 1, 1], [0, 0, 0]] {
+            assert_eq!(queues(&with(&other, header)), [true, false], "{other:?}");
+        }
+    }
+    let discover = with(&[53, 1, 1], 0);
+    for length in 42..discover.len() {
+        let [others, discovers] = queues(&discover[..length]);
+        assert!(others != discovers, "cut to {length}");
+    }
+    for bad in spoilt(&discover) {
+        assert_eq!(queues(&bad), [false; 2], "{bad:?}");
+    }
+    for kind in [PACKET_HOST, 3, 4] {
+        assert_eq!(run(&discovers, &discover, kind), 0, "type {kind}");
+    }
+    let udp = udp_queue_program_linux();
+    let payload = &discover[42..];
+    assert_eq!(run(&udp, payload, PACKET_HOST), 1);
+    assert_eq!(run(&udp, &with(&[53, 1, 3], 0)[42..], PACKET_HOST), 0);
+    assert_eq!(run(&udp, &payload[..242], PACKET_HOST), 0);
+    assert_eq!(run(&udp, &[], PACKET_HOST), 0);
+    let [others, discovers] = [Queue::Others, Queue::Discovers].map(udp_program_linux);
+    for length in 34..discover.len() {
+        let is_discover = length >= 34 + 8 + 243;
+        let datagram = &discover[34..length];
+        assert_eq!(run(&discovers, datagram, PACKET_HOST) != 0, is_discover, "{length}");
+        assert_eq!(run(&others, datagram, PACKET_HOST) != 0, !is_discover, "{length}");
+        assert_eq!(run(&discovers, datagram, PACKET_BROADCAST), 0);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::engine::{Actions, Engine, EngineOptions, Interface};
 use crate::icmp::Icmp;
 use crate::link::Link;
 use crate::msg::{Start, ToParent, ToServer};
+use crate::socket::Queues;
 use crate::tables::Feed;
 use crate::udp::{Accept, Udp};
 use prefork::hooks::Teller;
@@ -25,8 +26,8 @@ const MAX_SOURCES: usize = 64 << 20;
 #[derive(Default)]
 struct Handed {
     sources: Vec<u8>,
-    interfaces: Vec<(crate::msg::Interface, OwnedFd)>,
-    udp: Option<OwnedFd>,
+    interfaces: Vec<(crate::msg::Interface, Queues)>,
+    udp: Option<Queues>,
     icmp: Option<OwnedFd>,
     leases: Option<OwnedFd>,
 }
@@ -54,8 +55,15 @@ impl Handed {
                 }
                 self.sources.extend_from_slice(&bytes);
             }
-            ToServer::Interface(interface, socket) => self.interfaces.push((interface, socket)),
-            ToServer::Udp(fd) => self.udp = Some(fd),
+            ToServer::Interface(interface, others) => {
+                self.interfaces.push((interface, Queues { others, discovers: None }));
+            }
+            ToServer::Udp(others) => self.udp = Some(Queues { others, discovers: None }),
+            ToServer::Discovers(fd) => {
+                let last = self.interfaces.last_mut().map(|(_, queues)| queues);
+                let queues = self.udp.as_mut().or(last);
+                queues.ok_or("a queue of DISCOVERs before any other")?.discovers = Some(fd);
+            }
             ToServer::Icmp(fd) => self.icmp = Some(fd),
             ToServer::Leases(fd) => self.leases = Some(fd),
             other => return Err(format!("the parent said {other:?} before the start")),
@@ -73,9 +81,9 @@ impl Handed {
         let clock = Clock::new();
 
         let (mut links, mut interfaces) = (Vec::new(), Vec::new());
-        for (interface, socket) in self.interfaces {
+        for (interface, queues) in self.interfaces {
             let address = *interface.addresses.first().ok_or_else(|| missing("an address"))?;
-            links.push(Link::from_fd(socket, &interface.name, interface.mac));
+            links.push(Link::new(queues, &interface.name, interface.mac));
             interfaces.push(Interface {
                 network: config.subnet_of(address).map(|subnet| config.subnets[subnet].network),
                 name: interface.name,
@@ -99,7 +107,7 @@ impl Handed {
             engine,
             links,
             indexes,
-            udp: Udp::from_fd(self.udp.ok_or_else(|| missing("a UDP socket"))?, Accept::Unicast),
+            udp: Udp::new(self.udp.ok_or_else(|| missing("a UDP socket"))?, Accept::Unicast),
             icmp: Icmp::from_fd(self.icmp.ok_or_else(|| missing("an ICMP socket"))?),
             leases: Leases::start(file.into(), clock.now())?,
             feed: Feed::new(&start.tables),

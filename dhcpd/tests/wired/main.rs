@@ -8,7 +8,7 @@ mod net;
 use dhcpd::icmp::{self, Icmp};
 use dhcpd::interfaces;
 use dhcpd::link::{self, Link, OutFrame};
-use dhcpd::socket::{BATCH, LONGEST};
+use dhcpd::socket::{BATCH, LONGEST, Queue};
 use dhcpd::udp::{self, Accept, Outgoing, Udp};
 use dhcpd::wire::frame::{self, UdpChecksum};
 use net::{
@@ -20,27 +20,35 @@ use std::os::fd::AsFd;
 
 fn open_link(wire: &Wire) -> Link {
     let index = wire.index("va");
-    Link::from_fd(link::open("va", index).unwrap(), "va", SERVER_MAC)
+    Link::new(link::open("va", index).unwrap(), "va", SERVER_MAC)
 }
 
 fn open_udp() -> Udp {
     let fd = udp::open(Ipv4Addr::UNSPECIFIED, Accept::Unicast).unwrap();
-    Udp::from_fd(fd, Accept::Unicast)
+    Udp::new(fd, Accept::Unicast)
 }
 
 /// All payloads that wait, as text.
 fn on_link(link: &mut Link) -> Vec<String> {
+    link_queue(link, Queue::Others).chain(link_queue(link, Queue::Discovers)).collect()
+}
+
+fn link_queue(link: &mut Link, queue: Queue) -> std::vec::IntoIter<String> {
     let mut found = Vec::new();
     let mut show = |payload: &[u8]| found.push(String::from_utf8_lossy(payload).into_owned());
-    while link.receive(|datagram| show(datagram.payload)).unwrap() > 0 {}
-    found
+    while link.receive(queue, |datagram| show(datagram.payload)).unwrap() > 0 {}
+    found.into_iter()
 }
 
 fn on_udp(udp: &mut Udp) -> Vec<String> {
+    udp_queue(udp, Queue::Others).chain(udp_queue(udp, Queue::Discovers)).collect()
+}
+
+fn udp_queue(udp: &mut Udp, queue: Queue) -> std::vec::IntoIter<String> {
     let mut found = Vec::new();
     let mut show = |payload: &[u8]| found.push(String::from_utf8_lossy(payload).into_owned());
-    while udp.receive(|message| show(message.payload)).unwrap() > 0 {}
-    found
+    while udp.receive(queue, |message| show(message.payload)).unwrap() > 0 {}
+    found.into_iter()
 }
 
 #[test]
@@ -68,6 +76,43 @@ fn every_message_comes_by_exactly_one_of_the_two_sockets() {
     });
 }
 
+/// A message as long as a client's, with these first options, and named by its first byte.
+fn message(name: u8, options: &[u8]) -> Vec<u8> {
+    let mut message = vec![name; 300];
+    message[240..240 + options.len()].copy_from_slice(options);
+    message
+}
+
+#[test]
+fn discovers_wait_in_a_queue_of_their_own() {
+    Wire::run(|wire| {
+        let mut client = Client::new(wire);
+        let (mut link, mut udp) = (open_link(wire), open_udp());
+        for (mac, dest) in [(BROADCAST, Ipv4Addr::BROADCAST), (SERVER_MAC, SERVER)] {
+            for message in [
+                message(b'd', &[53, 1, 1, 55]),
+                message(b'r', &[53, 1, 3, 55]),
+                message(b'l', &[12, 1, 1, 53, 1, 1]), // the type is not where it is usual
+                message(b'b', &[0; 10]),
+                message(b'w', &[53, 2, 1, 1]),
+                message(b's', &[53, 1, 1])[..242].to_vec(),
+                message(b'D', &[53, 1, 1, 255])[..244].to_vec(),
+            ] {
+                client.send(&request(mac, dest, &message));
+            }
+        }
+        client.settle();
+        let names = |found: std::vec::IntoIter<String>| -> String {
+            found.filter_map(|text| text.chars().next()).collect()
+        };
+        // Of a short frame it is not known where its options are, should its header be a long one.
+        assert_eq!(names(link_queue(&mut link, Queue::Discovers)), "d");
+        assert_eq!(names(link_queue(&mut link, Queue::Others)), "rlbwsD");
+        assert_eq!(names(udp_queue(&mut udp, Queue::Discovers)), "dD");
+        assert_eq!(names(udp_queue(&mut udp, Queue::Others)), "rlbws");
+    });
+}
+
 #[test]
 fn where_a_message_came_from_is_told() {
     Wire::run(|wire| {
@@ -77,13 +122,13 @@ fn where_a_message_came_from_is_told() {
         client.send(&request(SERVER_MAC, SERVER, b"y"));
         client.settle();
         let mut seen = 0;
-        link.receive(|d| {
+        link.receive(Queue::Others, |d| {
             assert_eq!((d.mac, d.source, d.source_port), (CLIENT_MAC, CLIENT, 68));
             assert_eq!((d.dest, d.dest_port), (Ipv4Addr::BROADCAST, 67));
             seen += 1;
         })
         .unwrap();
-        udp.receive(|m| {
+        udp.receive(Queue::Others, |m| {
             assert_eq!((m.interface, m.source, m.source_port), (wire.index("va"), CLIENT, 68));
             assert_eq!((m.dest, m.payload), (SERVER, &b"y"[..]));
             seen += 1;
@@ -98,7 +143,8 @@ fn the_filters_cannot_be_taken_off() {
     Wire::run(|wire| {
         let link = link::open("va", wire.index("va")).unwrap();
         let udp = udp::open(Ipv4Addr::UNSPECIFIED, Accept::Unicast).unwrap();
-        for fd in [link, udp] {
+        let fds = [link, udp].map(|queues| [Some(queues.others), queues.discovers]);
+        for fd in fds.into_iter().flatten().flatten() {
             let socket = socket2::Socket::from(fd);
             let error = socket.detach_filter().unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EPERM));
@@ -194,11 +240,11 @@ fn batches_are_full_and_in_order_both_ways() {
         let number = |payload: &[u8]| u32::from_be_bytes(payload.try_into().unwrap());
         client.settle();
         for expected in [BATCH, 100 - BATCH, 0] {
-            let count = link.receive(|d| found.push(number(d.payload))).unwrap();
+            let count = link.receive(Queue::Others, |d| found.push(number(d.payload))).unwrap();
             assert_eq!(count, expected);
         }
         for expected in [BATCH, 100 - BATCH, 0] {
-            let count = udp.receive(|m| found.push(number(m.payload))).unwrap();
+            let count = udp.receive(Queue::Others, |m| found.push(number(m.payload))).unwrap();
             assert_eq!(count, expected);
         }
         assert_eq!(found, (0..100).chain(0..100).collect::<Vec<u32>>());
@@ -317,19 +363,23 @@ fn an_interface_may_go_down_and_come_back_or_go_for_good() {
     Wire::run(|wire| {
         let mut link = open_link(wire);
         ip("link set va down");
-        until_readable(link.as_fd());
-        let error = link.receive(|_| panic!("nothing was sent")).unwrap_err();
+        until_readable(link.fds().next().unwrap());
+        let error = link.receive(Queue::Others, |_| panic!("nothing was sent")).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENETDOWN));
         assert!(error.to_string().starts_with("receive from va: "), "{error}");
-        assert_eq!(link.receive(|_| panic!("nothing was sent")).unwrap(), 0, "said once");
+        assert_eq!(
+            link.receive(Queue::Others, |_| panic!("nothing was sent")).unwrap(),
+            0,
+            "said once"
+        );
         assert!(!link.is_gone());
         wire.up(&["va", "vb"]);
         Client::new(wire).send(&request(BROADCAST, Ipv4Addr::BROADCAST, b"again"));
-        until_readable(link.as_fd());
+        until_readable(link.fds().next().unwrap());
         assert_eq!(on_link(&mut link), ["again"]);
         ip("link del va");
-        until_readable(link.as_fd());
-        assert!(link.receive(|_| panic!("nothing was sent")).is_err());
+        until_readable(link.fds().next().unwrap());
+        assert!(link.receive(Queue::Others, |_| panic!("nothing was sent")).is_err());
         assert!(link.is_gone());
     });
 }
@@ -349,12 +399,12 @@ fn without_a_link_the_udp_socket_takes_broadcasts_too() {
     Wire::run(|wire| {
         let mut client = Client::new(wire);
         let fd = udp::open(Ipv4Addr::BROADCAST, Accept::All).unwrap();
-        let mut udp = Udp::from_fd(fd, Accept::All);
+        let mut udp = Udp::new(fd, Accept::All);
         client.send(&request(SERVER_MAC, SERVER, b"not at this address"));
         client.send(&request(BROADCAST, Ipv4Addr::BROADCAST, b"all"));
         client.settle();
         let mut found = Vec::new();
-        udp.receive(|m| found.push((m.dest, m.payload.to_vec()))).unwrap();
+        udp.receive(Queue::Others, |m| found.push((m.dest, m.payload.to_vec()))).unwrap();
         assert_eq!(found, [(Ipv4Addr::BROADCAST, b"all".to_vec())]);
     });
 }
