@@ -8,10 +8,12 @@
 mod arguments;
 mod check;
 mod diagnostic;
+mod differences;
 mod interpreter;
 mod lexer;
 mod option_data;
 mod options;
+mod outline;
 mod parameters;
 mod parser;
 mod source;
@@ -36,6 +38,12 @@ pub fn load(
     sources: &mut dyn Sources,
 ) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     interpreter::Interpreter::new(sources).run(path)
+}
+
+/// Each setting whose outcome differs from what OpenBSD's dhcpd(8) makes of it, as notes, in order
+/// of file, line and column. Of a configuration that is refused: what OpenBSD's dhcpd takes of it.
+pub fn differences(path: &str, sources: &mut dyn Sources) -> Vec<Diagnostic> {
+    interpreter::Interpreter::new(sources).differences(path)
 }
 
 #[cfg(test)]

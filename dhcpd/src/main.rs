@@ -46,13 +46,16 @@ fn ended(result: Result<(), String>) -> ExitCode {
 /// Everything that can be wrong with what the administrator wrote is found here, on the terminal.
 fn start(mut args: Args) -> Result<(), String> {
     let mut sources = SystemSources::new();
-    let config = match conf::load(&args.config.display().to_string(), &mut sources) {
+    let name = args.config.display().to_string();
+    let read = conf::load(&name, &mut sources);
+    let differences = if args.check { conf::differences(&name, &mut sources) } else { Vec::new() };
+    let config = match read {
         Ok((config, notes)) => {
             notes.iter().for_each(|note| eprintln!("{}", note.render()));
             config
         }
         Err(wrong) => {
-            wrong.iter().for_each(|error| eprintln!("{}", error.render()));
+            wrong.iter().chain(&differences).for_each(|said| eprintln!("{}", said.render()));
             return Err("Configuration file errors encountered".to_owned());
         }
     };
@@ -61,6 +64,7 @@ fn start(mut args: Args) -> Result<(), String> {
         eprintln!("dhcpd: {flag}: not active in this version");
     }
     if args.check {
+        differences.iter().for_each(|note| eprintln!("{}", note.render()));
         eprintln!("{}: OK", args.config.display());
         return Ok(());
     }

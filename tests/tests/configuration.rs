@@ -50,10 +50,31 @@ fn samples_are_ok() {
             let (code, text) = check(&path, &[]);
             assert_eq!(last_line(&text), format!("{}: OK", path.display()), "{text}");
             assert_eq!(code, Some(0));
+            shows_its_notes(&path, &text);
             count += 1;
         }
     }
     assert!(count >= 3, "{count}");
+}
+
+/// What differs from OpenBSD's dhcpd is shown in the comments before its line.
+fn shows_its_notes(path: &Path, said: &str) {
+    let sample = std::fs::read_to_string(path).expect("read a sample");
+    let comments: String =
+        sample.lines().filter_map(|line| line.trim_start().strip_prefix('#')).collect();
+    let notes = said.lines().filter_map(|line| line.split_once(": note: "));
+    let notes: Vec<&str> = notes.map(|(_, text)| text).collect();
+    let shown = comments.matches(" note: ").count();
+    if path.to_string_lossy().ends_with("isc-style") {
+        // Its comments are about what ISC's dialect has beyond both.
+        assert!(notes.len() == 1 && notes[0].contains("does not know, and refuses"), "{said}");
+        return;
+    }
+    assert_eq!(notes.len(), shown, "{said}");
+    assert_eq!(shown > 0, path.to_string_lossy().ends_with("office"), "{said}");
+    for note in notes {
+        assert!(comments.contains(note), "{} does not show: {note}", path.display());
+    }
 }
 
 const BAD: &str = "\

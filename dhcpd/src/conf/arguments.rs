@@ -12,6 +12,9 @@ use std::net::Ipv4Addr;
 /// The longest host name (RFC 1035 section 2.3.4), in bytes.
 const MAX_NAME: usize = 253;
 
+/// What OpenBSD's dhcpd does with numbers that are too big.
+const CUT: &str = "takes this: it cuts the number to size, and says so in its log only";
+
 /// The words of one statement, read from the left.
 pub struct Arguments<'a> {
     /// Where they were written.
@@ -221,7 +224,7 @@ impl<'a> Arguments<'a> {
             _ => {
                 let found = self.peek().map_or(String::new(), |token| self.show(token));
                 let text = format!("{found} is out of range: {low} to {high} is allowed");
-                Err(Problem::error(offset, text))
+                Err(Problem::error(offset, text).there(CUT))
             }
         }
     }
@@ -249,7 +252,7 @@ impl<'a> Arguments<'a> {
             }
             _ => {
                 let text = format!("{what} is from 0 to {high}");
-                Err(Problem::error(offset, text))
+                Err(Problem::error(offset, text).there(CUT))
             }
         }
     }
@@ -276,7 +279,9 @@ impl<'a> Arguments<'a> {
             let octet = if octet { u8::from_str_radix(word, 16).ok() } else { None };
             let Some(octet) = octet else {
                 let text = format!("`{word}` is not an octet: 0 to ff, in hexadecimal");
-                return Err(Problem::error(offset, text));
+                let problem = Problem::error(offset, text);
+                let digits = word.bytes().all(|digit| digit.is_ascii_hexdigit());
+                return Err(if digits { problem.there(CUT) } else { problem });
             };
             octets.push(octet);
             if octets.len() > limit {

@@ -1,7 +1,7 @@
 //! What can only be seen once everything is read: subnets and ranges that overlap, fixed
-//! addresses that no subnet has or that lie in a range.
+//! addresses that no subnet has.
 
-use super::diagnostic::Severity;
+use super::diagnostic::Problem;
 use crate::config::{Config, SubnetId};
 use std::net::Ipv4Addr;
 
@@ -25,8 +25,12 @@ pub struct Sites {
     pub fixed: Vec<Vec<Site>>,
 }
 
-/// Said about a place.
-pub type Finding = (Severity, Site, String);
+/// Said about a place in the file of this index.
+pub type Finding = (usize, Problem);
+
+/// What OpenBSD's dhcpd does with subnets and ranges that overlap.
+const WARNS: &str = "takes this: it warns of it in its log only";
+const NOT_SEEN: &str = "takes this: it does not see it, and both ranges have the addresses";
 
 /// Looks at everything. The configuration's lookup tables must have been built.
 pub fn check(config: &Config, sites: &Sites) -> Vec<Finding> {
@@ -52,7 +56,7 @@ fn subnets(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
                 let (later, other) = if wide_id > id { (wide_id, this) } else { (id, wide) };
                 let site = sites.subnets.get(later).unwrap_or(site);
                 let text = format!("this overlaps the subnet {other}");
-                findings.push((Severity::Error, *site, text));
+                findings.push((site.file, Problem::error(site.offset, text).there(WARNS)));
             }
             None => widest = Some(id),
         }
@@ -72,7 +76,7 @@ fn ranges(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
                     false => (site, low, high),
                 };
                 let text = format!("this overlaps the range {low} {high}");
-                findings.push((Severity::Error, *site, text));
+                findings.push((site.file, Problem::error(site.offset, text).there(NOT_SEEN)));
             }
             if over.is_none_or(|(_, high, _, _)| range.high > high) {
                 reach = Some((id, range.high, range.low, site));
@@ -81,56 +85,19 @@ fn ranges(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
             if subnet.net.prefix() < 31 && ends.iter().any(|a| (range.low..=range.high).contains(a))
             {
                 let text = "this range has the subnet's own or its broadcast address in it";
-                findings.push((Severity::Warning, *site, text.to_owned()));
+                findings.push((site.file, Problem::warning(site.offset, text)));
             }
         }
     }
 }
 
-/// Addresses of hosts by the range they lie in are listed up to this many, for each subnet.
-const MAX_LISTED: usize = 4;
-
 fn fixed_addresses(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
-    let mut sorted: Vec<Vec<(Ipv4Addr, Ipv4Addr)>> = Vec::with_capacity(config.subnets.len());
-    for subnet in &config.subnets {
-        let mut ranges: Vec<_> = subnet.ranges.iter().map(|r| (r.low, r.high)).collect();
-        ranges.sort_unstable();
-        sorted.push(ranges);
-    }
-    let mut inside: Vec<(usize, Vec<String>)> = vec![(0, Vec::new()); config.subnets.len()];
     for (host, sites) in config.hosts.iter().zip(&sites.fixed) {
         for (address, site) in host.fixed.iter().zip(sites) {
-            let Some(subnet) = config.subnet_of(*address) else {
+            if config.subnet_of(*address).is_none() {
                 let text = format!("no subnet has {address}: {} never gets it", host.name);
-                findings.push((Severity::Warning, *site, text));
-                continue;
-            };
-            let (Some(ranges), Some((count, listed))) =
-                (sorted.get(subnet), inside.get_mut(subnet))
-            else {
-                continue;
-            };
-            let before = ranges.partition_point(|(low, _)| low <= address);
-            let range = before.checked_sub(1).and_then(|at| ranges.get(at));
-            if range.is_some_and(|(_, high)| address <= high) {
-                *count += 1;
-                if listed.len() < MAX_LISTED {
-                    listed.push(format!("{address} ({})", host.name));
-                }
+                findings.push((site.file, Problem::warning(site.offset, text)));
             }
-        }
-    }
-    for ((count, listed), site) in inside.iter().zip(&sites.subnets) {
-        if *count > 0 {
-            let more = match count - listed.len() {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            let text = format!(
-                "fixed addresses within its ranges are kept for their hosts: {}{more}",
-                listed.join(", ")
-            );
-            findings.push((Severity::Note, *site, text));
         }
     }
 }

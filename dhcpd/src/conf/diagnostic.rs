@@ -100,17 +100,25 @@ pub struct Problem {
     pub offset: u32,
     /// What.
     pub text: String,
+    /// What OpenBSD's dhcpd does with it, where it refuses nothing.
+    pub there: Option<&'static str>,
 }
 
 impl Problem {
     /// The configuration is refused.
     pub fn error(offset: u32, text: impl Into<String>) -> Problem {
-        Problem { severity: Severity::Error, offset, text: text.into() }
+        Problem { severity: Severity::Error, offset, text: text.into(), there: None }
     }
 
     /// The configuration is taken.
     pub fn warning(offset: u32, text: impl Into<String>) -> Problem {
-        Problem { severity: Severity::Warning, offset, text: text.into() }
+        Problem { severity: Severity::Warning, offset, text: text.into(), there: None }
+    }
+
+    /// OpenBSD's dhcpd does this with it, and refuses nothing.
+    pub fn there(mut self, does: &'static str) -> Problem {
+        self.there = Some(does);
+        self
     }
 }
 

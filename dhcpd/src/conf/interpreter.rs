@@ -2,12 +2,14 @@
 //!
 //! Everything wrong is noted and reading goes on, so that one run finds all of it.
 
+mod compared;
 mod declarations;
 
 use super::arguments::Arguments;
 use super::check::{self, Site, Sites};
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, Severity};
 use super::lexer::{Kind, Token};
+use super::outline::Outline;
 use super::parameters::{HostParts, Taken, Target};
 use super::parser::parse;
 use super::source::SourceFile;
@@ -75,6 +77,8 @@ pub struct Interpreter<'s> {
     isc_options: HashSet<String>,
     said: Diagnostics,
     inactive: Diagnostics,
+    /// How it was written, if that is going to be compared.
+    outline: Option<Outline>,
 }
 
 impl<'s> Interpreter<'s> {
@@ -91,6 +95,7 @@ impl<'s> Interpreter<'s> {
             isc_options: HashSet::new(),
             said: Diagnostics::default(),
             inactive: Diagnostics::default(),
+            outline: None,
         }
     }
 
@@ -101,8 +106,8 @@ impl<'s> Interpreter<'s> {
         }
         self.config.root = self.effective();
         self.config.build_lookup();
-        for (severity, site, text) in check::check(&self.config, &self.sites) {
-            self.say(site.file, Problem { severity, offset: site.offset, text });
+        for (file, problem) in check::check(&self.config, &self.sites) {
+            self.say(file, problem);
         }
         let names: Vec<Arc<str>> = self.files.iter().map(|file| file.name().clone()).collect();
         if self.said.errors() > 0 {
@@ -136,10 +141,13 @@ impl<'s> Interpreter<'s> {
     }
 
     fn say(&mut self, file: usize, problem: Problem) {
+        if let Some(outline) = &mut self.outline {
+            outline.wrong(file, &problem);
+        }
         if self.said.is_full(problem.severity) {
             self.said.count(problem.severity);
         } else if let Some(file) = self.files.get(file) {
-            let Problem { severity, offset, text } = problem;
+            let Problem { severity, offset, text, .. } = problem;
             self.said.push(Diagnostic::new(severity, file, offset, text));
         }
     }
@@ -171,6 +179,7 @@ impl<'s> Interpreter<'s> {
         match row.meaning {
             Meaning::NotYet => self.not_yet(id, first, row.name),
             Meaning::Ignored(why) => {
+                self.foreign(id, first, row.name);
                 let text = format!("`{}` is ignored: {why}", row.name);
                 self.say(id, Problem::warning(first.start, text));
             }
@@ -232,6 +241,7 @@ impl<'s> Interpreter<'s> {
     }
 
     fn not_yet(&mut self, id: usize, at: &Token, name: &str) {
+        self.foreign(id, at, name);
         let text = format!("`{name}` is not supported yet; it is passed over");
         self.say(id, Problem::warning(at.start, text));
     }
@@ -300,12 +310,18 @@ impl<'s> Interpreter<'s> {
             self.say(id, problem);
         }
         let done = result.and_then(|result| match result {
-            Read::Include(path) => self.include(&path).map_err(|text| {
-                let offset = words.get(1).map_or(0, |token| token.start);
-                Problem::error(offset, text)
-            }),
+            Read::Include(path) => {
+                if let Some(first) = words.first() {
+                    self.foreign(id, first, row.name);
+                }
+                self.include(&path).map_err(|text| {
+                    let offset = words.get(1).map_or(0, |token| token.start);
+                    Problem::error(offset, text)
+                })
+            }
             Read::Range(range) => self.range(id, words, range),
             Read::Parameter(taken) => {
+                self.written(id, tree, words, row);
                 self.taken(id, words, taken);
                 Ok(())
             }

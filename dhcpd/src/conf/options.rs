@@ -80,6 +80,11 @@ pub fn find(name: &str) -> Option<Definition> {
     BY_NAME.get(at).map(|&Named { code, kind, .. }| Definition { code, kind })
 }
 
+/// The name of an option, if it has one.
+pub fn name_of(code: u8) -> Option<&'static str> {
+    BY_NAME.iter().find(|named| named.code == code).map(|named| named.name)
+}
+
 /// All names, in order.
 pub fn names() -> impl Iterator<Item = &'static str> {
     BY_NAME.iter().map(|named| named.name)
@@ -203,10 +208,6 @@ static ISC_ONLY: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn name_of(code: u8) -> Option<&'static str> {
-        BY_NAME.iter().find(|named| named.code == code).map(|named| named.name)
-    }
 
     #[test]
     fn tables_are_in_order_and_without_doubles() {

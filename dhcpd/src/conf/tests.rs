@@ -1,5 +1,6 @@
 //! Whole configurations: what they mean, and what is said about wrong ones.
 
+mod differences;
 mod errors;
 mod hostile;
 mod isc;

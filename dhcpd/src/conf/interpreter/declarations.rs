@@ -12,7 +12,7 @@ use ipnetwork::Ipv4Network;
 use std::net::Ipv4Addr;
 
 /// The words before a block.
-enum Header {
+pub enum Header {
     Network(String),
     Subnet(Ipv4Network),
     Group,
@@ -82,6 +82,9 @@ impl Interpreter<'_> {
             }
         };
         let Body::Block(inner) = body else { return };
+        if declaration == Declaration::Group && words.len() > 1 {
+            self.foreign(id, first, "group NAME");
+        }
         let header = header.filter(|_| in_place);
         self.open(id, tree, first, declaration, header, inner);
     }
@@ -143,6 +146,7 @@ impl Interpreter<'_> {
             Declaration::VendorClass | Declaration::UserClass => Scope::Class,
         });
         scope.errors = self.said.errors();
+        self.begins(scope.kind, Site { file: id, offset: first.start });
         if declaration == Declaration::Subnet {
             for around in &mut self.scopes {
                 around.has_subnets = true;
@@ -162,7 +166,10 @@ impl Interpreter<'_> {
             Some(Header::Subnet(net)) => self.begin_subnet(&mut scope, *net, tree, site),
             Some(Header::Group | Header::Host(_) | Header::Class(_)) | None => {}
         }
-        let Some(scope) = self.block(id, tree, inner, scope) else { return };
+        let (kind, subnet) = (scope.kind, scope.subnet);
+        let scope = self.block(id, tree, inner, scope);
+        self.ends(kind, subnet, declaration, header.as_ref());
+        let Some(scope) = scope else { return };
         if declaration == Declaration::SharedNetwork && !scope.has_subnets {
             let text = "a shared-network without a subnet";
             self.say(id, Problem::error(first.start, text));

@@ -284,7 +284,6 @@ pid-file-name \"/var/run/dhcpd.pid\";",
             "3:20: warning: a backslash in quotes is dropped, and protects nothing",
             "4:16: warning: octets of an address are decimal, also those that begin with 0",
             "5:8: warning: a client's identifier has no effect outside of a declaration",
-            "6:1: note: fixed addresses within its ranges are kept for their hosts: 10.0.0.5 (b)",
             "6:8: warning: 10.0.0.1 is within the subnet, which is 10.0.0.0/24",
             "7:1: warning: this range has the subnet's own or its broadcast address in it",
             "8:1: warning: host a has neither `hardware` nor a client identifier: no client is this \

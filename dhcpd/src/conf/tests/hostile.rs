@@ -8,6 +8,7 @@ use std::time::Instant;
 fn survives(text: &[u8]) -> Result<(), TestCaseError> {
     let mut sources = RecordedSources::default();
     sources.add_file(PATH, text);
+    crate::conf::differences(PATH, &mut sources).iter().for_each(|note| drop(note.render()));
     let said = match load(PATH, &mut sources) {
         Ok((config, warnings)) => {
             for (id, subnet) in config.subnets.iter().enumerate() {
