@@ -19,7 +19,7 @@ use told::{Client, Kind, Told};
 const MOST: usize = 4_000_000;
 
 /// Options that are not sent on a configuration's word, or are looked after by a remark.
-const APART: [u8; 9] = [50, 51, 52, 53, 57, 58, 59, 61, 82];
+const APART: [u8; 10] = [50, 51, 52, 53, 57, 58, 59, 61, 80, 82];
 
 /// What is to be said about places.
 pub type Findings = Vec<(Site, String)>;

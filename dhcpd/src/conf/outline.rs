@@ -10,6 +10,16 @@ use super::source::SourceFile;
 use super::statements::{self, Meaning, Row, Scope};
 use crate::config::{HostId, Settings, SubnetId};
 
+/// Every parameter that OpenBSD's dhcpd knows, and what may be allowed and denied there.
+#[rustfmt::skip]
+const THERE: &[&str] = &[
+    "allow", "always-reply-rfc1048", "authoritative", "bootp", "booting", "default-lease-time",
+    "deny", "dynamic-bootp", "dynamic-bootp-lease-cutoff", "dynamic-bootp-lease-length",
+    "echo-client-id", "filename", "fixed-address", "get-lease-hostnames", "hardware",
+    "max-lease-time", "next-server", "not", "option", "range", "server-identifier", "server-name",
+    "timestamp", "unknown-clients", "use-host-decl-names", "use-lease-addr-for-default-route",
+];
+
 /// A setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
@@ -153,6 +163,9 @@ impl Outline {
         self.remark(row, words, file, site);
         let second = words.get(1).map(|word| word.raw(file)).unwrap_or_default();
         let second = String::from_utf8_lossy(second);
+        if !THERE.contains(&row.name) {
+            return self.foreign(site, row.name);
+        }
         let mut own = own.clone();
         let (key, value, skip) = match row.meaning {
             Meaning::Option => {
@@ -165,7 +178,14 @@ impl Outline {
             }
             Meaning::ServerIdentifier => (Key::Option(54), bytes(own.options.get(54)), 1),
             Meaning::Permit(_) => {
+                // What is not known here either was named already.
                 let Some(flag) = statements::find_flag(&second) else { return };
+                if !THERE.contains(&flag.name) {
+                    if flag.field.is_some() {
+                        self.foreign(site, &format!("{} {}", row.name, flag.name));
+                    }
+                    return;
+                }
                 let value = flag.field.and_then(|field| *field(&mut own));
                 (Key::Field(flag.name), value.map(Value::Flag), 0)
             }
@@ -215,7 +235,6 @@ impl Outline {
                 let name = String::from_utf8_lossy(word(1)).into_owned();
                 return self.foreign(site, &format!("hardware {name}"));
             }
-            _ if row.name == "ping-check" => return self.foreign(site, row.name),
             _ => return,
         };
         self.remarks.push((site, text.to_owned()));
