@@ -55,6 +55,16 @@ mod tests_reconfigure;
 #[cfg(test)]
 mod tests_request;
 #[cfg(test)]
+mod tests_rfc2131;
+#[cfg(test)]
+mod tests_rfc2132;
+#[cfg(test)]
+mod tests_rfc3046;
+#[cfg(test)]
+mod tests_rfc4039;
+#[cfg(test)]
+mod tests_rfc4388;
+#[cfg(test)]
 mod tests_tables;
 
 pub use self::merge::{Merged, Word};

@@ -141,6 +141,9 @@ impl Ask {
         m[108..108 + self.file.len()].copy_from_slice(&self.file);
         m.extend([99, 130, 83, 99, 53, 1, self.kind]);
         for (code, value) in &self.options {
+            if value.is_empty() {
+                m.extend([*code, 0]);
+            }
             for part in value.chunks(255) {
                 m.extend([*code, part.len() as u8]);
                 m.extend(part);
