@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod bootp;
 mod clock;
 mod core;
 pub mod counters;
@@ -36,6 +37,10 @@ mod why;
 
 #[cfg(test)]
 mod tests_answer;
+#[cfg(test)]
+mod tests_bootp;
+#[cfg(test)]
+mod tests_bootp_leases;
 #[cfg(test)]
 mod tests_dora;
 #[cfg(test)]
@@ -369,7 +374,7 @@ impl Engine {
         let client = Client { hw, id };
         let packet = Packet { raw: packet, message, options, meta, client, now, time };
         let Some(kind) = options.message_type() else {
-            core.bootp(&packet);
+            core.bootp(&packet, out);
             return;
         };
         // Who only informs itself, perhaps through a tunnel, need not be told from others.
@@ -480,20 +485,5 @@ impl Engine {
     /// Whether no address was ever used.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-impl Core {
-    fn bootp(&mut self, packet: &Packet<'_>) {
-        self.counters.bootp += 1;
-        log::info!(
-            "BOOTREQUEST from {} via {}{}",
-            packet.client.hw,
-            self.via_of(packet),
-            if packet.message.has_cookie() { "" } else { " (non-rfc1048)" }
-        );
-        if !std::mem::replace(&mut self.bootp_said, true) {
-            log::warn!("BOOTP is not active yet: BOOTREQUESTs are not answered");
-        }
     }
 }

@@ -149,11 +149,11 @@ fn what_cannot_be_read_or_understood_at_all_is_said() {
 }
 
 const NOT_YET: &str = "\
-allow bootp;
+get-lease-hostnames on;
 vendor-class \"MSFT 5.0\" { option routers 192.0.2.9; }
 class \"phones\" { match if substring(hardware, 1, 3) = 00:04:f2; }
 subnet 192.0.2.0 netmask 255.255.255.0 {
-\trange dynamic-bootp 192.0.2.100 192.0.2.110;
+\trange 192.0.2.100 192.0.2.110;
 \tping-check false;
 }
 ";
@@ -172,9 +172,8 @@ fn what_is_not_active_yet_is_said_and_the_rest_is_served() {
             assert!(log.lines().any(|line| line.contains(text)), "no word of {text}\n{log}");
         }
     };
-    said("dhcpd.conf:1:1: warning: `allow bootp` is not active yet");
+    said("dhcpd.conf:1:1: warning: `get-lease-hostnames` is not active yet");
     said("dhcpd.conf:3:1: warning: `class` is not supported yet");
-    said("dhcpd.conf:5:2: warning: `range dynamic-bootp` is not active yet");
     said("-Y 192.0.2.7: not active in this version");
     said("-y srv0: not active in this version");
     // OpenBSD's own classes are served.

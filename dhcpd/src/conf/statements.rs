@@ -177,16 +177,10 @@ pub fn find_flag(word: &str) -> Option<&'static Flag> {
     FLAGS.iter().find(|flag| flag.name.eq_ignore_ascii_case(word))
 }
 
-const NO_BOOTP: &str = "BOOTP requests are not answered in this version";
 const NO_NAMES: &str = "addresses are not looked up in the DNS in this version";
 
 const fn flag(name: &'static str, field: Field<bool>, effective: u8) -> Flag {
     Flag { name, field: Some(field), effective: Scopes(effective), inactive: None }
-}
-
-const fn bootp_flag(name: &'static str, field: Field<bool>) -> Flag {
-    let effective = Scopes(ANY);
-    Flag { name, field: Some(field), effective, inactive: Some(NO_BOOTP) }
 }
 
 const fn isc_flag(name: &'static str) -> Flag {
@@ -196,10 +190,10 @@ const fn isc_flag(name: &'static str) -> Flag {
 /// In no order.
 pub static FLAGS: &[Flag] = &[
     flag("unknown-clients", |s| &mut s.unknown_clients, WIDE),
-    flag("booting", |s| &mut s.booting, GROUP | HOST | CLASS),
+    flag("booting", |s| &mut s.booting, ANY),
     flag("leasequery", |s| &mut s.leasequery, WIDE),
-    bootp_flag("bootp", |s| &mut s.bootp),
-    bootp_flag("dynamic-bootp", |s| &mut s.dynamic_bootp),
+    flag("bootp", |s| &mut s.bootp, ANY),
+    flag("dynamic-bootp", |s| &mut s.dynamic_bootp, ANY),
     isc_flag("after"),
     isc_flag("all"),
     isc_flag("authenticated"),
@@ -249,8 +243,7 @@ static STATEMENTS: &[Row] = &[
     isc("add"),
     row("allow", ANY, "allow FLAG;", M::Permit(true)),
     isc("always-broadcast"),
-    row("always-reply-rfc1048", ANY, "always-reply-rfc1048 BOOLEAN;", M::Boolean(|s| &mut s.always_reply_rfc1048))
-        .inactive(NO_BOOTP),
+    row("always-reply-rfc1048", ANY, "always-reply-rfc1048 BOOLEAN;", M::Boolean(|s| &mut s.always_reply_rfc1048)),
     isc("append"),
     row("authoritative", ANY & !HOST, "authoritative;", M::Authoritative).in_effect(ANY & !HOST & !CLASS),
     isc("bind-local-address6"),
@@ -289,9 +282,9 @@ static STATEMENTS: &[Row] = &[
     isc("dynamic"),
     refused("dynamic-bootp", PERMIT),
     row("dynamic-bootp-lease-cutoff", ANY, "dynamic-bootp-lease-cutoff W YYYY/MM/DD HH:MM:SS;",
-        M::Date(|s| &mut s.dynamic_bootp_lease_cutoff)).inactive(NO_BOOTP),
+        M::Date(|s| &mut s.dynamic_bootp_lease_cutoff)),
     row("dynamic-bootp-lease-length", ANY, "dynamic-bootp-lease-length SECONDS;",
-        M::Seconds(|s| &mut s.dynamic_bootp_lease_length)).inactive(NO_BOOTP),
+        M::Seconds(|s| &mut s.dynamic_bootp_lease_length)),
     row("echo-client-id", ANY, "echo-client-id BOOLEAN;", M::Boolean(|s| &mut s.echo_client_id)),
     refused("else", "it needs an `if` before it"),
     refused("elsif", "it needs an `if` before it"),

@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 pub(super) struct Known {
     /// The host that declares it, be its addresses on another network: then only for whether the
     /// client is served.
-    declared: Option<HostId>,
+    pub(super) declared: Option<HostId>,
     /// The host whose settings hold here.
     pub(super) host: Option<HostId>,
     pub(super) fixed: Option<(Ipv4Addr, SubnetId)>,
@@ -57,15 +57,18 @@ pub(super) enum Denial {
     Unknown,
     /// Its user or vendor class says so.
     Class,
+    /// It speaks BOOTP, and who it is or where it is says that such are not served.
+    Bootp,
 }
 
 impl Denial {
-    fn count(self, counters: &mut Counters) {
+    pub(super) fn count(self, counters: &mut Counters) {
         match self {
             Denial::NoSubnet => counters.unknown_network += 1,
             Denial::Host(_) => counters.host_denied += 1,
             Denial::Unknown => counters.unknown_client += 1,
             Denial::Class => counters.class_denied += 1,
+            Denial::Bootp => counters.bootp_denied += 1,
         }
     }
 }
@@ -147,6 +150,13 @@ impl Core {
         })
     }
 
+    /// Whether `deny booting` holds for a host in a subnet: its own word, else the subnet's. For
+    /// clients that are no host, a subnet's has no meaning.
+    pub(super) fn booting_denied(&self, host: &Host, subnet: SubnetId) -> bool {
+        let around = self.config.subnets.get(subnet).and_then(|s| s.settings.booting);
+        host.settings.booting.or(around) == Some(false)
+    }
+
     /// Whether the client is served in a subnet; if not, the log says why.
     pub(super) fn admits(
         &mut self,
@@ -167,6 +177,7 @@ impl Core {
             Denial::Class => {
                 log::debug!("Ignoring client {}: its class may not boot", packet.client.hw);
             }
+            Denial::Bootp => {} // said where BOOTP is spoken
         }
         false
     }
@@ -183,9 +194,9 @@ impl Core {
         if let Some(id) = known.declared
             && let Some(host) = self.config.hosts.get(id)
         {
-            return match host.settings.booting {
-                Some(false) => Err(Denial::Host(id)),
-                _ => Ok(()),
+            return match self.booting_denied(host, subnet) {
+                true => Err(Denial::Host(id)),
+                false => Ok(()),
             };
         }
         if scopes.subnet.unknown_clients == Some(false) {

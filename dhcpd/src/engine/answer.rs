@@ -2,6 +2,8 @@
 //!
 //! Where it goes is `destination`; how it is laid out is `wire::reply`.
 
+mod bootp;
+
 use super::Reply;
 use super::access::Scopes;
 use super::core::{Core, DEFAULT_LEASE_TIME, MAX_LEASE_TIME};

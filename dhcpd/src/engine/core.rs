@@ -52,7 +52,6 @@ pub(super) struct Core {
     pub(super) declines: Vec<Allowance>,
     pub(super) ping_room: Seldom,
     pub(super) counters: Counters,
-    pub(super) bootp_said: bool,
     /// What of the ranges is ours to give.
     pub(super) share: Share,
     pub(super) queries: Option<Queries>,
@@ -68,7 +67,7 @@ impl Core {
         let Derived { pools, own_addresses, server_ids, network_addresses } =
             Derived::new(&config, &interfaces);
         Core {
-            leases: Leases::new(networks_of(&config), networks, options.seed),
+            leases: Leases::new(networks_of(&config), networks, pools.for_bootp(), options.seed),
             pools,
             offers: Offers::new(),
             pending: Pending::new(options.max_pending),
@@ -82,7 +81,6 @@ impl Core {
             declines: vec![Allowance::default(); networks],
             ping_room: Seldom::default(),
             counters: Counters::default(),
-            bootp_said: false,
             share: Share::All,
             queries: None,
             config,
@@ -239,6 +237,19 @@ impl Core {
         seconds: u32,
         out: &mut Actions,
     ) {
+        let ends = packet.time.saturating_add(i64::from(seconds));
+        self.commit_until(packet, slot, ends, false, out);
+    }
+
+    /// The same until `ends`, in engine time; `bootp`: to a BOOTP client.
+    pub(super) fn commit_until(
+        &mut self,
+        packet: &Packet<'_>,
+        slot: u32,
+        ends: i64,
+        bootp: bool,
+        out: &mut Actions,
+    ) {
         self.say_leased(slot, &packet.client.hw, out);
         let network = self.leases.network(slot);
         self.forget_offer(slot);
@@ -246,11 +257,11 @@ impl Core {
             self.withdraw(other, out);
         }
         let starts = self.leases.get(slot).begins(packet.time);
-        self.leases.run(slot, packet.time.saturating_add(i64::from(seconds)));
+        self.leases.run(slot, ends);
         let lease = self.leases.get_mut(slot);
         lease.starts = starts;
         lease.abandoned = false;
-        lease.dynamic_bootp = false;
+        lease.dynamic_bootp = bootp;
         lease.loaded = false;
         lease.touched = touched(packet.now);
         let (client_name, dns_name) = lease.names();

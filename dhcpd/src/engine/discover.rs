@@ -301,7 +301,7 @@ impl Core {
         if chosen.is_some() {
             return chosen;
         }
-        let fresh = self.fresh(network);
+        let fresh = self.fresh(network, false);
         witness.saw(|| Step::address("an address never used", fresh.map(Ipv4Addr::from)));
         if let Some(address) = fresh {
             let subnet = self.pools.find(address)?.subnet;
@@ -318,7 +318,7 @@ impl Core {
     }
 
     /// An ended lease that this client was the last to have.
-    fn previous(&self, packet: &Packet<'_>, network: u32) -> Option<u32> {
+    pub(super) fn previous(&self, packet: &Packet<'_>, network: u32) -> Option<u32> {
         let client = &packet.client;
         let free = |slot: &u32| {
             let lease = self.leases.get(*slot);

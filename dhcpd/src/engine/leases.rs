@@ -122,6 +122,8 @@ pub(super) struct Leases {
     slots: Vec<Lease>,
     /// By subnet.
     networks: Vec<u32>,
+    /// First and last addresses of what BOOTP clients may have, ascending.
+    bootp: Vec<(u32, u32)>,
     pub(super) keys: Keys,
     by_address: Index,
     /// By network and client identifier.
@@ -139,10 +141,17 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    /// `networks` says which network each subnet is part of, `count` how many there are.
-    pub(super) fn new(networks: Vec<u32>, count: usize, seed: u64) -> Leases {
+    /// `networks` says which network each subnet is part of, `count` how many there are, and
+    /// `bootp` which addresses BOOTP clients may have, ascending and apart from each other.
+    pub(super) fn new(
+        networks: Vec<u32>,
+        count: usize,
+        bootp: Vec<(u32, u32)>,
+        seed: u64,
+    ) -> Leases {
         Leases {
             networks,
+            bootp,
             slots: Vec::new(),
             keys: Keys::new(seed),
             by_address: Index::new(),
@@ -150,7 +159,7 @@ impl Leases {
             by_hw: Index::new(),
             by_hw_of_id: Index::new(),
             by_any_hw: None,
-            lists: Lists::new(BUCKETS + 2 * count as u32),
+            lists: Lists::new(BUCKETS + FREE_LISTS * count as u32),
             wheel: Wheel::new(0),
             spare: Vec::new(),
         }
@@ -287,8 +296,10 @@ impl Leases {
     /// Puts a slot that nobody holds behind all others to be given out.
     pub(super) fn free(&mut self, slot: u32) {
         let lease = &self.slots[slot as usize];
-        let list = free_list(self.network_of(lease), lease.abandoned);
-        self.lists.push_back(list, slot);
+        let bootp = self.is_for_bootp(lease.address);
+        let network = self.network_of(lease);
+        let list = FreeList { network, abandoned: lease.abandoned, bootp };
+        self.lists.push_back(list.number(), slot);
     }
 
     /// Takes a slot out of the order of those to be given out.
@@ -298,22 +309,30 @@ impl Leases {
         }
     }
 
-    /// The slot to be given out next: who ended longest ago.
-    pub(super) fn oldest(&self, network: u32, abandoned: bool) -> Option<u32> {
-        self.lists.first(free_list(network, abandoned))
+    /// Whether BOOTP clients may have an address.
+    pub(super) fn is_for_bootp(&self, address: u32) -> bool {
+        let after = self.bootp.partition_point(|(low, _)| *low <= address);
+        let before = after.checked_sub(1).and_then(|at| self.bootp.get(at));
+        before.is_some_and(|(_, high)| address <= *high)
     }
 
-    /// The slot that follows one of those to be given out.
-    pub(super) fn after(&self, slot: u32, network: u32, abandoned: bool) -> Option<u32> {
-        self.lists.after(free_list(network, abandoned), slot)
+    /// The slot of a list to be given out next: who ended longest ago.
+    pub(super) fn first(&self, list: FreeList) -> Option<u32> {
+        self.lists.first(list.number())
+    }
+
+    /// The slot that follows one of those of a list.
+    pub(super) fn after(&self, slot: u32, list: FreeList) -> Option<u32> {
+        self.lists.after(list.number(), slot)
     }
 
     /// Orders what may be given out by end: once, when all are loaded.
     pub(super) fn sort(&mut self, networks: usize) {
         let Leases { slots, lists, .. } = self;
         for network in 0..networks as u32 {
-            for abandoned in [false, true] {
-                lists.sort_by_key(free_list(network, abandoned), |slot| slots[slot as usize].ends);
+            for (abandoned, bootp) in [(false, false), (false, true), (true, false), (true, true)] {
+                let list = FreeList { network, abandoned, bootp };
+                lists.sort_by_key(list.number(), |slot| slots[slot as usize].ends);
             }
         }
     }
@@ -398,8 +417,23 @@ fn replace(index: &mut Index, key: u32, old: Option<u32>, new: u32) {
     index.insert(key, new);
 }
 
-fn free_list(network: u32, abandoned: bool) -> u32 {
-    BUCKETS + 2 * network + u32::from(abandoned)
+/// How many lists a network has of what may be given out.
+const FREE_LISTS: u32 = 4;
+
+/// One of them, each in order of end.
+#[derive(Clone, Copy)]
+pub(super) struct FreeList {
+    pub(super) network: u32,
+    pub(super) abandoned: bool,
+    /// Of addresses that BOOTP clients may have too.
+    pub(super) bootp: bool,
+}
+
+impl FreeList {
+    fn number(self) -> u32 {
+        let FreeList { network, abandoned, bootp } = self;
+        BUCKETS + FREE_LISTS * network + 2 * u32::from(bootp) + u32::from(abandoned)
+    }
 }
 
 #[cfg(test)]

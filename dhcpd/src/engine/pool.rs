@@ -13,6 +13,8 @@ pub(super) struct Span {
     pub(super) high: u32,
     pub(super) subnet: u32,
     pub(super) network: u32,
+    /// Whether BOOTP clients may have them too.
+    pub(super) bootp: bool,
 }
 
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(super) struct Pools {
     /// Addresses inside of ranges that belong to hosts or to us, ascending.
     reserved: Vec<u32>,
     cursors: Vec<Cursor>,
+    /// The same, of the ranges that are BOOTP clients' too.
+    bootp_cursors: Vec<Cursor>,
 }
 
 /// Where a network's never-used addresses begin.
@@ -34,26 +38,52 @@ struct Cursor {
     offset: u32,
 }
 
+impl Cursor {
+    /// Goes on where `old` was, if all that it passed by is before this one too.
+    fn go_on(&mut self, old: &Cursor) {
+        let before = |cursor: &Cursor| cursor.ranges.get(..old.range).map(<[_]>::to_vec);
+        let here = |cursor: &Cursor| cursor.ranges.get(old.range).copied();
+        let fits = match (here(old), here(self)) {
+            (None, _) => true,
+            (Some((low, _)), Some((new_low, high))) => low == new_low && high >= low + old.offset,
+            (Some(_), None) => false,
+        };
+        if fits && before(old) == before(self) {
+            (self.range, self.offset) = (old.range, old.offset);
+        }
+    }
+}
+
 impl Pools {
     /// `own` are the addresses that are the server's.
     pub(super) fn new(config: &Config, own: &[Ipv4Addr]) -> Pools {
         let mut taken: BTreeMap<u32, Span> = BTreeMap::new();
         let mut cursors: Vec<Cursor> = config.networks.iter().map(|_| Cursor::default()).collect();
+        let mut bootp_cursors: Vec<Cursor> = cursors.iter().map(|_| Cursor::default()).collect();
         // By declaration, whatever numbers the networks have.
         for (id, subnet) in config.subnets.iter().enumerate() {
-            let Some(cursor) = cursors.get_mut(subnet.network) else { continue };
+            let network = subnet.network;
+            let (Some(cursor), Some(bootp_cursor)) =
+                (cursors.get_mut(network), bootp_cursors.get_mut(network))
+            else {
+                continue;
+            };
             for range in &subnet.ranges {
                 let (low, high) = (u32::from(range.low), u32::from(range.high));
                 if low > high {
                     continue;
                 }
+                let bootp = range.dynamic_bootp || subnet.settings.dynamic_bootp == Some(true);
                 cursor.ranges.push((low, high));
-                let (subnet, network) = (id as u32, subnet.network as u32);
-                add(&mut taken, Span { low, high, subnet, network });
+                if bootp {
+                    bootp_cursor.ranges.push((low, high));
+                }
+                let (subnet, network) = (id as u32, network as u32);
+                add(&mut taken, Span { low, high, subnet, network, bootp });
             }
         }
         let spans = taken.into_values().collect();
-        let mut pools = Pools { spans, reserved: Vec::new(), cursors };
+        let mut pools = Pools { spans, reserved: Vec::new(), cursors, bootp_cursors };
         let mut reserved: Vec<u32> = (config.hosts.iter())
             .flat_map(|host| &host.fixed)
             .chain(own)
@@ -81,19 +111,30 @@ impl Pools {
         self.reserved.len()
     }
 
+    /// First and last addresses of all that BOOTP clients may have, ascending, apart from each other.
+    pub(super) fn for_bootp(&self) -> Vec<(u32, u32)> {
+        self.spans.iter().filter(|span| span.bootp).map(|span| (span.low, span.high)).collect()
+    }
+
     /// The lowest address of a network, by order of ranges, that was never used. It stays the
-    /// lowest until `used` says otherwise.
-    pub(super) fn fresh(&mut self, network: u32, used: impl Fn(u32) -> bool) -> Option<u32> {
+    /// lowest until `used` says otherwise. With `bootp`, of those that BOOTP clients may have.
+    pub(super) fn fresh(
+        &mut self,
+        network: u32,
+        bootp: bool,
+        used: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let wanted = |span: &Span| span.network == network && (span.bootp || !bootp);
         loop {
-            let cursor = self.cursors.get(network as usize)?;
+            let cursors = if bootp { &self.bootp_cursors } else { &self.cursors };
+            let cursor = cursors.get(network as usize)?;
             let &(low, high) = cursor.ranges.get(cursor.range)?;
             let address = low + cursor.offset;
-            let free =
-                !used(address) && self.find(address).is_some_and(|span| span.network == network);
-            if free {
+            if !used(address) && self.find(address).is_some_and(wanted) {
                 return Some(address);
             }
-            let cursor = self.cursors.get_mut(network as usize)?;
+            let cursors = if bootp { &mut self.bootp_cursors } else { &mut self.cursors };
+            let cursor = cursors.get_mut(network as usize)?;
             if address == high {
                 cursor.range += 1;
                 cursor.offset = 0;
@@ -106,22 +147,15 @@ impl Pools {
     /// Goes on where the pools of an earlier configuration are, as far as ranges are what they were.
     pub(super) fn go_on(&mut self, old: &Pools) {
         for network in 0..self.cursors.len() {
-            let apart = self.is_apart(network) && old.is_apart(network);
-            let Some((new, old)) = self.cursors.get_mut(network).zip(old.cursors.get(network))
-            else {
-                return;
-            };
-            let before = |cursor: &Cursor| cursor.ranges.get(..old.range).map(<[_]>::to_vec);
-            let here = |cursor: &Cursor| cursor.ranges.get(old.range).copied();
-            let fits = match (here(old), here(new)) {
-                (None, _) => true,
-                (Some((low, _)), Some((new_low, high))) => {
-                    low == new_low && high >= low + old.offset
+            if !(self.is_apart(network) && old.is_apart(network)) {
+                continue;
+            }
+            for (new, old) in
+                [(&mut self.cursors, &old.cursors), (&mut self.bootp_cursors, &old.bootp_cursors)]
+            {
+                if let Some((new, old)) = new.get_mut(network).zip(old.get(network)) {
+                    new.go_on(old);
                 }
-                (Some(_), None) => false,
-            };
-            if apart && fits && before(old) == before(new) {
-                (new.range, new.offset) = (old.range, old.offset);
             }
         }
     }
@@ -147,7 +181,7 @@ impl Pools {
 
     /// Looks for never-used addresses from the beginning again.
     pub(super) fn rewind(&mut self) {
-        for cursor in &mut self.cursors {
+        for cursor in self.cursors.iter_mut().chain(&mut self.bootp_cursors) {
             (cursor.range, cursor.offset) = (0, 0);
         }
     }
@@ -200,14 +234,22 @@ mod tests {
             let mut taken = BTreeMap::new();
             for (subnet, (a, b)) in ranges.iter().enumerate() {
                 let (low, high) = (base + a.min(b), base + a.max(b));
-                add(&mut taken, Span { low, high, subnet: subnet as u32, network: 0 });
+                let (subnet, bootp) = (subnet as u32, subnet % 2 == 0);
+                add(&mut taken, Span { low, high, subnet, network: 0, bootp });
             }
             let spans: Vec<Span> = taken.into_values().collect();
-            let pools = Pools { spans, reserved: Vec::new(), cursors: Vec::new() };
+            let pools = Pools {
+                spans,
+                reserved: Vec::new(),
+                cursors: Vec::new(),
+                bootp_cursors: Vec::new(),
+            };
             for n in 0..60 {
                 let want = ranges.iter().position(|(a, b)| (a.min(b)..=a.max(b)).contains(&&n));
                 let found = pools.find(base + n).map(|span| span.subnet as usize);
                 prop_assert_eq!(found, want);
+                let bootp = pools.for_bootp().iter().any(|(a, b)| (*a..=*b).contains(&(base + n)));
+                prop_assert_eq!(bootp, want.is_some_and(|range| range % 2 == 0));
             }
         }
     }

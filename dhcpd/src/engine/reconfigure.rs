@@ -26,7 +26,7 @@ pub fn interface_map(old: &[Interface], new: &[Interface]) -> Vec<Option<usize>>
 struct Judgement {
     /// The subnet of each slot, in order.
     subnets: Vec<u32>,
-    /// Those whose address is of another network now.
+    /// Those whose address is of another network now, or free and of another list of that.
     moved: Vec<u32>,
     /// Those whose address is not to be given out.
     gone: Vec<u32>,
@@ -76,7 +76,7 @@ impl Core {
         }
 
         // In the new ones.
-        self.leases.renumber(&judgement.subnets, networks, count);
+        self.leases.renumber(&judgement.subnets, networks, count, self.pools.for_bootp());
         for &slot in &judgement.moved {
             self.leases.enter_network(slot);
             self.move_offer(slot, out);
@@ -106,7 +106,9 @@ impl Core {
                 match self.pools.find(lease.address) {
                     Some(span) => {
                         subnet = span.subnet;
-                        if networks.get(lease.subnet as usize) != Some(&span.network) {
+                        let free = !lease.is_running() && lease.offer == NONE;
+                        let listed = !free || self.leases.is_for_bootp(lease.address) == span.bootp;
+                        if networks.get(lease.subnet as usize) != Some(&span.network) || !listed {
                             judgement.moved.push(slot);
                         }
                     }

@@ -6,6 +6,7 @@
 //! with any of them. Who is there is decided by `sync`.
 
 use super::core::Core;
+use super::leases::FreeList;
 use super::{Engine, index};
 
 /// The part that is ours to give.
@@ -55,27 +56,35 @@ impl Engine {
 }
 
 impl Core {
-    /// The lowest address of a network that was never used and is ours to give.
-    pub(super) fn fresh(&mut self, network: u32) -> Option<u32> {
+    /// The lowest address of a network that was never used and is ours to give; with `bootp`, of
+    /// those that BOOTP clients may have.
+    pub(super) fn fresh(&mut self, network: u32, bootp: bool) -> Option<u32> {
         if self.share == Share::Nothing {
             return None;
         }
         let (leases, share) = (&self.leases, self.share);
-        self.pools.fresh(network, |a| leases.address(a).is_some() || !share.has(a))
+        self.pools.fresh(network, bootp, |a| leases.address(a).is_some() || !share.has(a))
     }
 
     /// The slot to be given out next of those that ended, or were abandoned, and are ours to give.
     pub(super) fn oldest(&self, network: u32, abandoned: bool) -> Option<u32> {
+        let lists = [false, true].map(|bootp| FreeList { network, abandoned, bootp });
+        let firsts = lists.into_iter().filter_map(|list| self.oldest_of(list));
+        firsts.min_by_key(|slot| self.leases.get(*slot).ends)
+    }
+
+    /// The same, of one list.
+    pub(super) fn oldest_of(&self, list: FreeList) -> Option<u32> {
         match self.share {
-            Share::All => self.leases.oldest(network, abandoned),
+            Share::All => self.leases.first(list),
             Share::Nothing => None,
             Share::Part { .. } => {
-                let mut next = self.leases.oldest(network, abandoned).unwrap_or(index::NONE);
+                let mut next = self.leases.first(list).unwrap_or(index::NONE);
                 for _ in 0..LOOKED_AT {
                     if next == index::NONE || self.share.has(self.leases.get(next).address) {
                         break;
                     }
-                    next = self.leases.after(next, network, abandoned).unwrap_or(index::NONE);
+                    next = self.leases.after(next, list).unwrap_or(index::NONE);
                 }
                 let found = next != index::NONE && self.share.has(self.leases.get(next).address);
                 found.then_some(next)

@@ -45,6 +45,19 @@ pub(super) fn config() -> Config {
     }
 }
 
+/// What a text means.
+pub(super) fn read(text: &str) -> Config {
+    let mut sources = crate::conf::RecordedSources::default();
+    sources.add_file("test", text.as_bytes());
+    match crate::conf::load("test", &mut sources) {
+        Ok((config, _)) => config,
+        Err(errors) => {
+            let errors: Vec<String> = errors.iter().map(crate::conf::Diagnostic::render).collect();
+            panic!("{text}\n{}", errors.join("\n"))
+        }
+    }
+}
+
 pub(super) fn host(name: &str, mac: [u8; 6], fixed: &[&str]) -> Host {
     Host {
         name: name.to_owned(),
@@ -56,7 +69,7 @@ pub(super) fn host(name: &str, mac: [u8; 6], fixed: &[&str]) -> Host {
     }
 }
 
-/// A message to be sent.
+/// A message to be sent; one of kind 0 is BOOTP.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
     pub(super) kind: u8,
@@ -139,7 +152,10 @@ impl Ask {
         m[24..28].copy_from_slice(&self.giaddr.octets());
         m[28..28 + self.hw.len()].copy_from_slice(&self.hw);
         m[108..108 + self.file.len()].copy_from_slice(&self.file);
-        m.extend([99, 130, 83, 99, 53, 1, self.kind]);
+        m.extend([99, 130, 83, 99]);
+        if self.kind != 0 {
+            m.extend([53, 1, self.kind]);
+        }
         for (code, value) in &self.options {
             if value.is_empty() {
                 m.extend([*code, 0]);
@@ -301,7 +317,7 @@ impl Bench {
         self.engine.echo_reply(address, self.now, &mut self.out);
     }
 
-    fn replies(&self) -> Vec<Got> {
+    pub(super) fn replies(&self) -> Vec<Got> {
         let read = |reply: &Reply| {
             let bytes = self.out.arena[reply.bytes.clone()].to_vec();
             let mut options = OptionTable::new();

@@ -25,12 +25,12 @@ impl log::Log for Capture {
 }
 
 /// The lines above debug level since the last call.
-fn lines() -> Vec<String> {
+pub(super) fn lines() -> Vec<String> {
     let all = LINES.take();
     all.into_iter().filter(|(l, _)| *l <= Level::Info).map(|(l, t)| format!("{l} {t}")).collect()
 }
 
-fn capture() {
+pub(super) fn capture() {
     let _ = log::set_logger(&Capture);
     log::set_max_level(log::LevelFilter::Debug);
     lines();
@@ -187,9 +187,11 @@ fn duplicates_pings_and_the_rest() {
         lines(),
         [
             "INFO BOOTREQUEST from 02:00:00:00:00:01 via em0",
-            "WARN BOOTP is not active yet: BOOTREQUESTs are not answered",
+            "INFO No applicable record for BOOTP host 02:00:00:00:00:01 via em0",
             "INFO BOOTREQUEST from 02:00:00:00:00:01 via em0 (non-rfc1048)",
+            "INFO No applicable record for BOOTP host 02:00:00:00:00:01 via em0",
             "INFO BOOTREQUEST from 02:00:00:00:00:01 via em0 (non-rfc1048)",
+            "INFO No applicable record for BOOTP host 02:00:00:00:00:01 via em0",
         ]
     );
 }

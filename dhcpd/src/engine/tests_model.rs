@@ -14,6 +14,9 @@ use pfhelper::Verb;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How long a BOOTP client has an address, in seconds.
+const BOOTP: u32 = 800;
+
 /// Hardware and identifier. Some share the one, some the other.
 const CLIENTS: [(u16, Option<&[u8]>); 9] = [
     (0, None),
@@ -56,6 +59,10 @@ enum Step {
         last: u8,
         far: bool,
     },
+    Bootp {
+        client: usize,
+        relayed: bool,
+    },
     Decline {
         client: usize,
         last: u8,
@@ -88,6 +95,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (client(), last()).prop_map(|(client, last)| Step::Elsewhere { client, last }),
         2 => (client(), last(), far()).prop_map(|(client, last, far)| Step::Release { client, last, far }),
         1 => (client(), last(), far()).prop_map(|(client, last, far)| Step::Decline { client, last, far }),
+        2 => (client(), far()).prop_map(|(client, relayed)| Step::Bootp { client, relayed }),
         1 => (last(), far()).prop_map(|(last, far)| Step::Echo { last, far }),
         4 => prop_oneof![Just(1), Just(2), 3u64..200, 200u64..900].prop_map(Step::Pass),
         1 => (-2000i64..2000).prop_map(Step::SetClock),
@@ -133,6 +141,8 @@ fn variant(number: u8) -> Config {
         _ => config.subnets.iter_mut().for_each(|subnet| subnet.ranges.clear()),
     }
     for subnet in &mut config.subnets {
+        subnet.settings.dynamic_bootp = Some(true);
+        subnet.settings.dynamic_bootp_lease_length = Some(BOOTP);
         subnet.settings.default_lease_time = Some(600);
         subnet.settings.max_lease_time = Some(900);
     }
@@ -235,6 +245,9 @@ impl World {
                 let ask = self.ask(message::DECLINE, client, far);
                 self.send(client, &ask.with(50, at.octets()).with(54, SERVER.octets()));
             }
+            Step::Bootp { client, relayed } => {
+                self.send(client, &self.ask(0, client, relayed));
+            }
             Step::Echo { last, far } => {
                 self.bench.echo(address(last, far));
                 self.after(None, none, vec![]);
@@ -302,7 +315,7 @@ impl World {
     fn after(&mut self, client: Option<usize>, relay: Ipv4Addr, replies: Vec<Got>) {
         let now = self.real();
         for got in replies {
-            let (kind, address) = (got.kind(), got.yours());
+            let (kind, address) = (got.options.message_type(), got.yours());
             // An offer that was held back comes by itself; its hardware says for whom it is.
             let to = client.unwrap_or_else(|| {
                 let hw = got.message().chaddr().to_vec();
@@ -315,7 +328,7 @@ impl World {
             } else {
                 !got.message().giaddr().is_unspecified()
             };
-            if kind == message::NAK {
+            if kind == Some(message::NAK) {
                 continue;
             }
             if let Some(holder) = self.holders.get(&address) {
@@ -327,7 +340,7 @@ impl World {
                     holder.until
                 );
             }
-            if kind == message::OFFER {
+            if kind == Some(message::OFFER) {
                 self.offered.insert(to, (address, relayed));
                 continue;
             }
@@ -339,7 +352,7 @@ impl World {
                 };
                 holder.given_up |= same && network(other) == network(&address);
             }
-            let until = now + u64::from(got.options.u32(51).expect("a lease time"));
+            let until = now + u64::from(kind.map_or(Some(BOOTP), |_| got.options.u32(51)).unwrap());
             self.holders.insert(address, Holder { client: to, until, given_up: false });
         }
         for command in &self.bench.out.tables {

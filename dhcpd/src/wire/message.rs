@@ -50,6 +50,8 @@ impl std::error::Error for ParseError {}
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     fixed: &'a [u8; FIXED],
+    /// What follows the fixed fields, cookie included.
+    vendor: &'a [u8],
     /// What follows the cookie; `None` without one.
     options: Option<&'a [u8]>,
 }
@@ -61,9 +63,9 @@ impl<'a> Message<'a> {
     /// [`ParseError::Short`] and [`ParseError::HardwareLength`].
     pub fn parse(packet: &'a [u8]) -> Result<Message<'a>, ParseError> {
         let short = ParseError::Short { len: packet.len() };
-        let (fixed, rest) = packet.split_first_chunk::<FIXED>().ok_or(short)?;
-        let (cookie, options) = rest.split_first_chunk::<4>().ok_or(short)?;
-        let message = Message { fixed, options: (*cookie == COOKIE).then_some(options) };
+        let (fixed, vendor) = packet.split_first_chunk::<FIXED>().ok_or(short)?;
+        let (cookie, options) = vendor.split_first_chunk::<4>().ok_or(short)?;
+        let message = Message { fixed, vendor, options: (*cookie == COOKIE).then_some(options) };
         if usize::from(message.hlen()) > CHADDR {
             return Err(ParseError::HardwareLength(message.hlen()));
         }
@@ -155,6 +157,11 @@ impl<'a> Message<'a> {
         self.options.is_some()
     }
 
+    /// Everything behind the fixed fields, a cookie included: RFC 951's vendor area, at least 4 bytes.
+    pub fn vendor_area(&self) -> &'a [u8] {
+        self.vendor
+    }
+
     /// The options field behind the cookie, unread; empty without a cookie.
     pub fn options_field(&self) -> &'a [u8] {
         self.options.unwrap_or_default()
@@ -193,6 +200,7 @@ mod tests {
         assert_eq!((m.file()[0], m.file().len()), (108, 128));
         assert!(m.has_cookie());
         assert_eq!(m.options_field(), &[255]);
+        assert_eq!(m.vendor_area(), &[99, 130, 83, 99, 255]);
     }
 
     #[test]
@@ -216,6 +224,7 @@ mod tests {
         let m = Message::parse(&packet).unwrap();
         assert!(!m.has_cookie());
         assert!(m.options_field().is_empty());
+        assert_eq!(m.vendor_area(), &[99, 130, 83, 98, 255]);
     }
 
     proptest! {

@@ -176,12 +176,24 @@ pub fn encode(
     dropped
 }
 
+/// Appends a whole message as before RFC 1048: where options would be, `vendor` as the client sent it.
+/// What is beyond [`OPTIONS_BOOTP`] bytes of it is cut.
+pub fn encode_plain(out: &mut Vec<u8>, header: &Header, sname: &[u8], file: &[u8], vendor: &[u8]) {
+    let base = out.len();
+    header.put(out);
+    let message = &mut out[base..];
+    fill(&mut message[SNAME], sname);
+    fill(&mut message[FILE], file);
+    out.extend_from_slice(&vendor[..vendor.len().min(OPTIONS_BOOTP)]);
+    out.resize(base + SMALLEST, 0);
+}
+
 fn is_content(code: u8) -> bool {
     !matches!(code, option::PAD | option::OVERLOAD | option::RELAY_AGENT | option::END)
 }
 
-/// Bytes that a value takes, its codes and lengths included.
-fn encoded_len(len: usize) -> usize {
+/// Bytes that a value of `len` bytes takes as an option, its codes and lengths included.
+pub fn encoded_len(len: usize) -> usize {
     len + 2 * len.div_ceil(255).max(1)
 }
 

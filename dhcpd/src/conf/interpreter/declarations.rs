@@ -311,10 +311,6 @@ impl Interpreter<'_> {
         if let Some(sites) = self.sites.ranges.get_mut(subnet) {
             sites.push(Site { file: id, offset: first.start });
         }
-        if dynamic_bootp {
-            let instead = "its addresses are given to DHCP clients only";
-            self.not_active(id, first, "range dynamic-bootp", instead);
-        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use super::super::identity::Client;
 use super::super::index::NONE;
-use super::{BUCKETS, Lease, Leases};
+use super::{BUCKETS, FREE_LISTS, Lease, Leases};
 
 impl Leases {
     /// Whether the slot is of an address.
@@ -39,16 +39,23 @@ impl Leases {
         }
     }
 
-    /// Every slot gets the number of its subnet, in order of slots; `networks` says which network
-    /// each subnet is part of, `count` how many there are.
-    pub(in super::super) fn renumber(&mut self, subnets: &[u32], networks: Vec<u32>, count: usize) {
+    /// Every slot gets the number of its subnet, in order of slots; the rest is as for
+    /// [`Leases::new`].
+    pub(in super::super) fn renumber(
+        &mut self,
+        subnets: &[u32],
+        networks: Vec<u32>,
+        count: usize,
+        bootp: Vec<(u32, u32)>,
+    ) {
         for (lease, subnet) in self.slots.iter_mut().zip(subnets) {
             if !lease.is_spare() {
                 lease.subnet = *subnet;
             }
         }
         self.networks = networks;
-        self.lists.resize(BUCKETS + 2 * count as u32);
+        self.bootp = bootp;
+        self.lists.resize(BUCKETS + FREE_LISTS * count as u32);
     }
 
     /// Makes `client` who the lease belongs to. Of several leases of one client, it is found by
