@@ -34,10 +34,10 @@ sim: ## hastlite's pair in simulation, until a schedule fails or it is stopped
 	HASTLITE_SIM_COUNT=0 $(CARGO) test --release -p hastlite --lib \
 		sim::tests::schedules_from_fresh_seeds -- --nocapture
 
-bench: ## DORA per second beside Kea and ISC dhcpd; then bench-pair, -supervise, -prefork
+bench: ## dhcpd beside Kea, ISC dhcpd and the least there could be; then bench-pair, -supervise, -prefork
 	@tools/packages bench
 	$(CARGO) build --release -p dhcpd -p pfhelper
-	@bench/run
+	@bench/dhcpd
 	@$(MAKE) --no-print-directory bench-pair bench-supervise bench-prefork
 
 bench-pair: ## hastlite beside quorum, nbdkit and the least there could be; its resync; migrations
