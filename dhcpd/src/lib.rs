@@ -24,6 +24,7 @@ pub mod server;
 pub mod socket;
 pub mod tables;
 pub mod udp;
+pub mod watch;
 pub mod wire;
 
 /// The user that everything but the parent runs as.

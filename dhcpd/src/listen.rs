@@ -1,54 +1,43 @@
-//! Which interfaces are served, and their packet sockets.
+//! Which interfaces are served. Pure: what there is and what is wanted come in.
 //!
-//! Choosing is pure; only [`open`] looks at the system.
+//! Opening them, and looking again when something changes, is the parent's (`parent/interfaces`).
 
 use crate::config::Config;
 use crate::interfaces;
-use crate::link;
 use crate::msg::Interface;
-use crate::socket::Queues;
 use std::collections::HashMap;
 
-/// An interface that is served, with its packet socket.
-#[derive(Debug)]
-pub struct Listener {
-    /// Name, index and addresses.
-    pub interface: Interface,
-    /// Read client broadcasts, send frames; their filters are locked.
-    pub queues: Queues,
+/// What choosing came to.
+#[derive(Debug, Default)]
+pub struct Choice {
+    /// The interfaces to serve.
+    pub chosen: Vec<Interface>,
+    /// Those that are not served though they might be expected to be.
+    pub refused: Vec<Refused>,
 }
 
-/// Opens a packet socket on each interface to serve. With them come the lines to log about what
-/// is served and what is not.
-///
-/// # Errors
-/// One that was named cannot be served at all, none is left, or a socket cannot be opened.
-pub fn open(named: &[String], config: &Config) -> Result<(Vec<Listener>, Vec<String>), String> {
-    let there = interfaces::list().map_err(|e| e.to_string())?;
-    let (chosen, mut remarks) = choose(named, &there, config)?;
-    let mut listeners = Vec::new();
-    for interface in chosen {
-        let queues =
-            link::open(&interface.name, interface.index).map_err(|error| error.to_string())?;
-        let address = interface.addresses.first().map(ToString::to_string).unwrap_or_default();
-        remarks.push(format!("Listening on {} ({address}).", interface.name));
-        listeners.push(Listener { interface, queues });
-    }
-    Ok((listeners, remarks))
+/// An interface that is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its name.
+    pub name: String,
+    /// What the log says of it.
+    pub line: String,
+    /// Whether it was named on the command line.
+    pub named: bool,
 }
 
-/// The interfaces to serve: those named, else all that could be. One is left out, with a remark,
-/// when it has no address, or no subnet has its first address, or an earlier one serves that
-/// subnet already.
-fn choose(
-    named: &[String],
-    there: &[interfaces::Interface],
-    config: &Config,
-) -> Result<(Vec<Interface>, Vec<String>), String> {
-    if let Some(name) = named.iter().find(|name| !there.iter().any(|i| i.name == **name)) {
-        return Err(format!("{name}: no such interface"));
+/// The interfaces to serve: those named, else all that could be. One is left out when it has no
+/// address, or no subnet has its first address, or an earlier one serves that subnet already.
+pub fn choose(named: &[String], there: &[interfaces::Interface], config: &Config) -> Choice {
+    let mut choice = Choice::default();
+    let mut refuse = |name: &str, named: bool, why: String| {
+        let line = format!("Can't listen on {name} - {why}.");
+        choice.refused.push(Refused { name: name.to_owned(), line, named });
+    };
+    for name in named.iter().filter(|name| !there.iter().any(|i| i.name == **name)) {
+        refuse(name, true, "no such interface".to_owned());
     }
-    let (mut chosen, mut remarks) = (Vec::new(), Vec::new());
     let mut served: HashMap<usize, &str> = HashMap::new();
     for interface in there {
         let name = interface.name.as_str();
@@ -56,33 +45,38 @@ fn choose(
         if !wanted && !named.is_empty() {
             continue;
         }
-        let mut leave_out = |why: String| remarks.push(format!("Can't listen on {name} - {why}."));
         let mac = match (interface.unsuitable(), interface.mac) {
             (None, Some(mac)) => mac,
-            (Some(why), _) if wanted => return Err(format!("{name}: {why}")),
+            (Some(why), _) if wanted => {
+                refuse(name, wanted, why.to_owned());
+                continue;
+            }
             _ => continue,
         };
         let Some(address) = interface.address() else {
-            leave_out("it has no IP address".to_owned());
+            refuse(name, wanted, "it has no IP address".to_owned());
             continue;
         };
         let Some(subnet) = config.subnet_of(address) else {
-            leave_out(format!("dhcpd.conf has no subnet declaration for {address}"));
+            refuse(name, wanted, format!("dhcpd.conf has no subnet declaration for {address}"));
             continue;
         };
         if let Some(first) = served.insert(subnet, name) {
-            leave_out(format!("{first} serves the subnet of {address} already"));
+            refuse(name, wanted, format!("{first} serves the subnet of {address} already"));
             served.insert(subnet, first);
             continue;
         }
         let addresses = interface.addresses.iter().map(|network| network.ip()).collect();
-        chosen.push(Interface { name: name.to_owned(), index: interface.index, mac, addresses });
+        let (name, index) = (name.to_owned(), interface.index);
+        choice.chosen.push(Interface { name, index, mac, addresses });
     }
-    if chosen.is_empty() {
-        remarks.push("No interfaces to listen on.".to_owned());
-        return Err(remarks.join("\n"));
-    }
-    Ok((chosen, remarks))
+    choice
+}
+
+/// What is wrong with an interface that was named and can never be served as it is.
+pub fn impossible(named: &[String], there: &[interfaces::Interface]) -> Option<String> {
+    let wanted = there.iter().filter(|interface| named.contains(&interface.name));
+    wanted.filter_map(|i| i.unsuitable().map(|why| format!("{}: {why}", i.name))).next()
 }
 
 #[cfg(test)]
@@ -143,10 +137,11 @@ mod tests {
             interface("em3", Some("192.0.2.2/24"), LAN),
             interface("em4", Some("198.51.100.1/24"), LAN | InterfaceFlags::IFF_UP),
         ];
-        let (chosen, remarks) = choose(&[], &there, &config()).unwrap();
-        assert_eq!(names(&chosen), ["em0", "em4"]);
+        let choice = choose(&[], &there, &config());
+        assert_eq!(names(&choice.chosen), ["em0", "em4"]);
+        let lines: Vec<&str> = choice.refused.iter().map(|refused| &*refused.line).collect();
         assert_eq!(
-            remarks,
+            lines,
             [
                 "Can't listen on em1 - dhcpd.conf has no subnet declaration for 203.0.113.1.",
                 "Can't listen on em2 - it has no IP address.",
@@ -156,23 +151,25 @@ mod tests {
     }
 
     #[test]
-    fn a_name_chooses_and_a_wrong_one_is_fatal() {
+    fn a_name_chooses_and_what_is_not_there_is_waited_for() {
         let there = [
             interface("em0", Some("192.0.2.1/24"), LAN),
             interface("em4", Some("198.51.100.1/24"), LAN),
             interface("lo", None, InterfaceFlags::IFF_LOOPBACK),
         ];
         let choose = |name: &str| choose(&[name.to_owned()], &there, &config());
-        assert_eq!(names(&choose("em4").unwrap().0), ["em4"]);
-        assert_eq!(choose("em9").unwrap_err(), "em9: no such interface");
-        assert_eq!(choose("lo").unwrap_err(), "lo: it is a loopback interface");
-    }
-
-    #[test]
-    fn no_interface_is_fatal_and_says_why() {
-        let there = [interface("em1", Some("203.0.113.1/24"), LAN)];
-        let why = choose(&[], &there, &config()).unwrap_err();
-        assert!(why.contains("Can't listen on em1"), "{why}");
-        assert!(why.ends_with("No interfaces to listen on."), "{why}");
+        assert_eq!(names(&choose("em4").chosen), ["em4"]);
+        for (name, line) in [
+            ("em9", "Can't listen on em9 - no such interface."),
+            ("lo", "Can't listen on lo - it is a loopback interface."),
+        ] {
+            let choice = choose(name);
+            assert_eq!(names(&choice.chosen), Vec::<&str>::new());
+            let line = Refused { name: name.into(), line: line.into(), named: true };
+            assert_eq!(choice.refused, [line]);
+        }
+        let impossible = |name: &str| impossible(&[name.to_owned()], &there);
+        assert_eq!(impossible("lo").as_deref(), Some("lo: it is a loopback interface"));
+        assert_eq!((impossible("em9"), impossible("em0")), (None, None));
     }
 }

@@ -2,7 +2,7 @@
 
 use dhcpd::args::{self, Args};
 use dhcpd::conf::{self, SystemSources};
-use dhcpd::{USER, hooks, listen, parent, server};
+use dhcpd::{USER, hooks, parent, server};
 use std::process::ExitCode;
 use supervise::logger::{self, Destination};
 use supervise::{daemon, role};
@@ -71,8 +71,9 @@ fn start(mut args: Args) -> Result<(), String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("must be started as root: it opens packet sockets and port 67".to_owned());
     }
-    let (listeners, remarks) = listen::open(&args.interfaces, &config)?;
+    let (mut listening, first) = parent::Listening::start(&args.interfaces, &config)?;
     // In the background the working directory is another one.
+    let base = std::env::current_dir().map_err(|e| format!("find the working directory: {e}"))?;
     args.leases = std::path::absolute(&args.leases)
         .map_err(|e| format!("find {}: {e}", args.leases.display()))?;
 
@@ -83,9 +84,10 @@ fn start(mut args: Args) -> Result<(), String> {
         (Destination::Syslog, readiness)
     };
     logger::init(destination, "dhcpd", args.verbose).map_err(|e| e.to_string())?;
-    remarks.iter().for_each(|remark| log::info!("{remark}"));
-    let service =
-        parent::Service { args: &args, sources: &sources.into_recorded().encode(), listeners };
+    let interfaces = listening.adopt(first);
+    let sources = sources.into_recorded().encode();
+    let reload = parent::Reload::new(&args, base, config, listening, readiness.notifier());
+    let service = parent::Service { args: &args, sources: &sources, interfaces, reload };
     let result = parent::run(service, readiness);
     if let Err(reason) = &result
         && !args.foreground

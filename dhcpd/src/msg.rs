@@ -6,6 +6,11 @@
 //! [`ToServer::Start`]. The server answers [`ToParent::Ready`], or [`ToParent::Refused`] and ends.
 //! From then on the server asks for new lease files, and the parent brings the channel of a table
 //! handler ([`ToServer::Helper`]) or of a hook runner ([`ToServer::Hooks`]) whenever one is ready.
+//!
+//! What changes while it serves is told in the same words: a new configuration by
+//! [`ToServer::Sources`] until the last, interfaces by [`ToServer::Interface`],
+//! [`ToServer::Readdressed`] and [`ToServer::InterfaceGone`]. All of it takes effect at once with
+//! [`ToServer::Apply`], which the server answers with [`ToParent::Applied`].
 
 use pfhelper::Tables;
 use proto::unix::{Error, MAX_PAYLOAD, Message, Reader, Writer, no_fd};
@@ -28,8 +33,14 @@ pub enum ToServer {
         /// Whether the configuration is complete with this part.
         last: bool,
     },
-    /// An interface to serve, with its packet socket.
+    /// An interface to serve, with its packet socket. It replaces one of the same name.
     Interface(Interface, OwnedFd),
+    /// An interface that is served has other addresses; its packet socket stays.
+    Readdressed(Interface),
+    /// The interface of this name is not to be served any more.
+    InterfaceGone(String),
+    /// All changes since the last one of these take effect.
+    Apply,
     /// The UDP socket of port 67.
     Udp(OwnedFd),
     /// The queue of DISCOVERs that belongs to the interface, or to the UDP socket, told last.
@@ -114,6 +125,8 @@ pub enum ToParent {
     Ready,
     /// Why it cannot serve; the server ends after this.
     Refused(String),
+    /// What came of [`ToServer::Apply`]: done, or why everything is as it was.
+    Applied(Result<(), String>),
     /// A new, empty lease file beside the old one, please.
     WantNewFile,
     /// The new lease file is complete and on disk: put it in the old one's place.
@@ -128,6 +141,27 @@ pub enum ToParent {
     WantChildren,
 }
 
+impl Interface {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.bytes(self.name.as_bytes()).u32(self.index).put(&self.mac);
+        for address in &self.addresses {
+            out.ipv4(*address);
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Error> {
+        let name = input.str()?.to_owned();
+        let index = input.u32()?;
+        let mut mac = [0; 6];
+        mac.copy_from_slice(input.take(6)?);
+        let mut addresses: Vec<Ipv4Addr> = Vec::new();
+        while !input.is_empty() {
+            addresses.push(input.ipv4()?);
+        }
+        Ok(Interface { name, index, mac, addresses })
+    }
+}
+
 impl Message for ToServer {
     const CARRIES_FD: bool = true;
 
@@ -139,12 +173,18 @@ impl Message for ToServer {
                 1
             }
             ToServer::Interface(interface, _) => {
-                out.bytes(interface.name.as_bytes()).u32(interface.index).put(&interface.mac);
-                for address in &interface.addresses {
-                    out.ipv4(*address);
-                }
+                interface.encode(&mut out);
                 2
             }
+            ToServer::Readdressed(interface) => {
+                interface.encode(&mut out);
+                18
+            }
+            ToServer::InterfaceGone(name) => {
+                out.put(cut(name));
+                19
+            }
+            ToServer::Apply => 21,
             ToServer::Udp(_) => 3,
             ToServer::Discovers(_) => 20,
             ToServer::Icmp(_) => 4,
@@ -201,6 +241,9 @@ impl Message for ToServer {
             | ToServer::NewFile(fd)
             | ToServer::Control(fd) => Some(fd.as_fd()),
             ToServer::Sources { .. }
+            | ToServer::Readdressed(_)
+            | ToServer::InterfaceGone(_)
+            | ToServer::Apply
             | ToServer::Start(_)
             | ToServer::NoNewFile(_)
             | ToServer::Renamed(_)
@@ -217,16 +260,18 @@ impl Message for ToServer {
                 no_fd(fd)?;
                 ToServer::Sources { last: input.bool()?, bytes: input.rest().to_vec() }
             }
-            2 => {
-                let name = input.str()?.to_owned();
-                let index = input.u32()?;
-                let mut mac = [0; 6];
-                mac.copy_from_slice(input.take(6)?);
-                let mut addresses: Vec<Ipv4Addr> = Vec::new();
-                while !input.is_empty() {
-                    addresses.push(input.ipv4()?);
-                }
-                ToServer::Interface(Interface { name, index, mac, addresses }, wanted(fd)?)
+            2 => ToServer::Interface(Interface::decode(&mut input)?, wanted(fd)?),
+            18 => {
+                no_fd(fd)?;
+                ToServer::Readdressed(Interface::decode(&mut input)?)
+            }
+            19 => {
+                no_fd(fd)?;
+                ToServer::InterfaceGone(text(&mut input))
+            }
+            21 => {
+                no_fd(fd)?;
+                ToServer::Apply
             }
             3 => ToServer::Udp(wanted(fd)?),
             4 => ToServer::Icmp(wanted(fd)?),
@@ -306,6 +351,11 @@ impl Message for ToParent {
                 5
             }
             ToParent::WantChildren => 6,
+            ToParent::Applied(Ok(())) => 7,
+            ToParent::Applied(Err(why)) => {
+                payload.extend_from_slice(cut(why));
+                8
+            }
         }
     }
 
@@ -319,6 +369,8 @@ impl Message for ToParent {
             4 => ToParent::WantRename,
             5 => ToParent::WantReload { who: text(&mut input) },
             6 => ToParent::WantChildren,
+            7 => ToParent::Applied(Ok(())),
+            8 => ToParent::Applied(Err(text(&mut input))),
             _ => return Err(Error::UnknownKind(kind)),
         };
         input.finish()?;
@@ -387,6 +439,21 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(matches!(ToServer::decode(kind, &payload, None), Err(Error::MissingFd)));
+
+        let (kind, payload) = encoded(&ToServer::Readdressed(interface.clone()));
+        match ToServer::decode(kind, &payload, None).unwrap() {
+            ToServer::Readdressed(back) => assert_eq!(back, interface),
+            other => panic!("{other:?}"),
+        }
+        let (kind, payload) = encoded(&ToServer::InterfaceGone("em0".into()));
+        let back = ToServer::decode(kind, &payload, None).unwrap();
+        assert!(matches!(back, ToServer::InterfaceGone(name) if name == "em0"));
+        let (kind, payload) = encoded(&ToServer::Apply);
+        assert!(matches!(ToServer::decode(kind, &payload, None), Ok(ToServer::Apply)));
+        for answer in [ToParent::Applied(Ok(())), ToParent::Applied(Err("why".into()))] {
+            let (kind, payload) = encoded(&answer);
+            assert_eq!(ToParent::decode(kind, &payload, None).unwrap(), answer);
+        }
     }
 
     #[test]
@@ -429,7 +496,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_never_panics(kind in 0u16..20, payload: Vec<u8>, fd: bool) {
+        fn whatever_comes_never_panics(kind in 0u16..24, payload: Vec<u8>, fd: bool) {
             let _ = ToServer::decode(kind, &payload, fd.then(null));
             let _ = ToParent::decode(kind, &payload, fd.then(null));
         }

@@ -4,13 +4,18 @@
 //! server; then it waits for signals, for what the server asks of it, and for a child to end. It
 //! never reads a packet.
 
+mod interfaces;
+mod reload;
+
+pub use interfaces::Listening;
+pub use reload::Reload;
+
 use crate::USER;
 use crate::args::Args;
 use crate::hooks;
 use crate::icmp;
 use crate::leasefile::store::Store;
-use crate::listen::Listener;
-use crate::msg::{CHUNK, Process, Start, ToParent, ToServer};
+use crate::msg::{Process, Start, ToParent, ToServer};
 use crate::socket::Queues;
 use crate::udp::{self, Accept};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -44,6 +49,7 @@ struct Parent {
     server: Server,
     helper: Option<Attendant<pfhelper::FromParent>>,
     hooks: Option<Attendant<prefork::hooks::FromParent>>,
+    reload: Reload,
     quit: bool,
 }
 
@@ -53,8 +59,10 @@ pub struct Service<'a> {
     pub args: &'a Args,
     /// The configuration as the server will read it again.
     pub sources: &'a [u8],
-    /// The interfaces and their packet sockets.
-    pub listeners: Vec<Listener>,
+    /// The interfaces that are served, as the server is told of them.
+    pub interfaces: Vec<ToServer>,
+    /// What keeps both up to date.
+    pub reload: Reload,
 }
 
 /// Starts, serves until told to stop, stops. The error is why dhcpd ends.
@@ -85,10 +93,11 @@ pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
     };
     let (child, channel) = supervise::start(Program::Myself, SERVER, &[]).map_err(text)?;
     let server = Server { child, channel: Channel::from_fd(channel).map_err(text)?, ready: false };
-    let mut parent = Parent { signals, store, server, helper, hooks, quit: false };
+    let Service { args, sources, interfaces, reload } = service;
+    let mut parent = Parent { signals, store, server, helper, hooks, reload, quit: false };
 
     let result = parent
-        .hand_over(service, udp, icmp)
+        .hand_over(args, sources, interfaces, udp, icmp)
         .and_then(|()| parent.until_ready())
         .and_then(|()| match parent.quit {
             // Told to end before service had begun, which then is never said.
@@ -108,23 +117,16 @@ impl Parent {
     /// Gives the server everything it will ever hold, except for helpers and lease files to come.
     fn hand_over(
         &mut self,
-        service: Service<'_>,
+        args: &Args,
+        sources: &[u8],
+        interfaces: Vec<ToServer>,
         udp: Queues,
         icmp: OwnedFd,
     ) -> Result<(), String> {
-        let Service { args, sources, listeners } = service;
-        let parts = sources.len().div_ceil(CHUNK).max(1);
-        for part in 0..parts {
-            let (from, to) = (part * CHUNK, ((part + 1) * CHUNK).min(sources.len()));
-            let last = part + 1 == parts;
-            self.tell(&ToServer::Sources { bytes: sources[from..to].to_vec(), last })?;
-        }
-        for Listener { interface, queues } in listeners {
-            self.tell(&ToServer::Interface(interface, queues.others))?;
-            self.tell_discovers(queues.discovers)?;
-        }
+        self.tell_sources(sources)?;
+        interfaces.iter().try_for_each(|interface| self.tell(interface))?;
         self.tell(&ToServer::Udp(udp.others))?;
-        self.tell_discovers(udp.discovers)?;
+        udp.discovers.map_or(Ok(()), |queue| self.tell(&ToServer::Discovers(queue)))?;
         self.tell(&ToServer::Icmp(icmp))?;
         let leases = self.store.lease_file().map_err(text)?;
         self.tell(&ToServer::Leases(leases))?;
@@ -135,10 +137,6 @@ impl Parent {
             element_timeout: args.element_timeout,
             hooks: args.hook.is_some(),
         }))
-    }
-
-    fn tell_discovers(&self, queue: Option<OwnedFd>) -> Result<(), String> {
-        queue.map_or(Ok(()), |queue| self.tell(&ToServer::Discovers(queue)))
     }
 
     /// Waits for the server to have its leases, and for the helpers to have what they need.
@@ -174,9 +172,7 @@ impl Parent {
                     log::info!("{signal}: ending");
                     self.quit = true;
                 }
-                libc::SIGHUP => {
-                    log::warn!("{signal}: ignored; restart dhcpd to read a changed configuration");
-                }
+                libc::SIGHUP => self.reload.want(&signal),
                 _ => log::info!("{signal}: ignored"),
             }
         }
@@ -192,6 +188,7 @@ impl Parent {
         if let Some(exit) = self.server.child.try_reap().map_err(text)? {
             return Err(format!("{SERVER} {exit}"));
         }
+        self.see_to_changes()?;
         self.see_to_helpers()
     }
 
@@ -199,11 +196,13 @@ impl Parent {
     fn wait(&self, deadline: Option<Instant>) -> Result<(), String> {
         let helper_due = self.helper.as_ref().and_then(Attendant::due);
         let hooks_due = self.hooks.as_ref().and_then(Attendant::due);
-        let due = [deadline, helper_due, hooks_due, logger::due()].into_iter().flatten().min();
+        let due = [deadline, helper_due, hooks_due, self.reload.due(), logger::due()];
+        let due = due.into_iter().flatten().min();
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.server.channel.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.server.child.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.reload.as_fd(), PollFlags::POLLIN),
         ];
         fds.extend(self.helper.iter().flat_map(Attendant::poll_fds));
         fds.extend(self.hooks.iter().flat_map(Attendant::poll_fds));
@@ -241,9 +240,10 @@ impl Parent {
                 self.tell(&ToServer::Renamed(answer))
             }
             ToParent::WantReload { who } => {
-                log::info!("{who} asked for a reload: not supported by this version");
-                self.tell(&ToServer::Reloaded(Err("not supported by this version".to_owned())))
+                self.reload.want_for(&who);
+                Ok(())
             }
+            ToParent::Applied(result) => self.applied(result),
             ToParent::WantChildren => self.tell(&ToServer::Children(self.children())),
         }
     }

@@ -3,6 +3,7 @@
 //! The shell around the engine: it moves bytes between sockets, engine, journal and table handler,
 //! and decides nothing. All it holds was given to it by the parent.
 
+mod changes;
 pub(crate) mod leases;
 mod replies;
 mod setup;
@@ -24,6 +25,7 @@ use crate::msg::{ToParent, ToServer};
 use crate::socket::{BATCH, Queue};
 use crate::tables::Feed;
 use crate::udp::Udp;
+use changes::Changes;
 use leases::Leases;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -79,6 +81,8 @@ struct Server<'a> {
     confirm: Option<(u64, u64)>,
     actions: Actions,
     teller: Teller,
+    /// Of configuration and interfaces, not in effect yet.
+    changes: Changes,
 }
 
 impl Server<'_> {
@@ -292,6 +296,14 @@ impl Server<'_> {
                     self.leases.new_file(Err(why), &self.engine, now);
                 }
                 Ok(Some(ToServer::Renamed(answer))) => self.leases.renamed(answer, now),
+                Ok(Some(ToServer::Apply)) => self.apply(now)?,
+                Ok(Some(
+                    change @ (ToServer::Sources { .. }
+                    | ToServer::Interface(..)
+                    | ToServer::Discovers(_)
+                    | ToServer::Readdressed(_)
+                    | ToServer::InterfaceGone(_)),
+                )) => self.changes.add(change),
                 Ok(Some(ToServer::Reloaded(_) | ToServer::Children(_))) => {}
                 Ok(Some(other)) => return Err(format!("the parent said {other:?} while serving")),
             }

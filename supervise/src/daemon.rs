@@ -4,7 +4,11 @@
 //! the daemon really serves (and 1 when it died first), and sd_notify(3)'s `READY=1`. Neither uses
 //! a PID file.
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, setsockopt, socket, sockopt,
+};
+use nix::sys::time::TimeVal;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 use std::env;
 use std::fs::{File, OpenOptions};
@@ -62,7 +66,42 @@ pub fn background() -> io::Result<Readiness> {
     }
 }
 
+/// Whom to tell that the configuration is being read again: a service manager that set
+/// `NOTIFY_SOCKET`, if any (sd_notify(3); what `Type=notify-reload` asks for). One that does not
+/// listen costs a second, not the service.
+#[derive(Clone, Debug, Default)]
+pub struct Notifier {
+    socket: Option<std::ffi::OsString>,
+}
+
+impl Notifier {
+    /// It is being read.
+    ///
+    /// # Errors
+    /// There is nobody to hear it.
+    pub fn reloading(&self) -> io::Result<()> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        let time = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
+        let micros = time.tv_sec() * 1_000_000 + time.tv_nsec() / 1000;
+        notify_within(socket, 1, format!("RELOADING=1\nMONOTONIC_USEC={micros}").as_bytes())
+    }
+
+    /// Done, or given up; `status` says which, in one line.
+    ///
+    /// # Errors
+    /// There is nobody to hear it.
+    pub fn reloaded(&self, status: &str) -> io::Result<()> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        notify_within(socket, 1, format!("READY=1\nSTATUS={status}").as_bytes())
+    }
+}
+
 impl Readiness {
+    /// The same service manager, for later.
+    pub fn notifier(&self) -> Notifier {
+        Notifier { socket: self.notify.clone() }
+    }
+
     /// Says that service has begun; in the background, lets go of the terminal too.
     pub fn ready(self) -> io::Result<()> {
         if let Some(path) = &self.notify {
@@ -90,6 +129,11 @@ fn detach(null: &File) -> io::Result<()> {
 /// # Errors
 /// There is nobody to hear it.
 pub fn notify(path: &std::ffi::OsStr, text: &[u8]) -> io::Result<()> {
+    notify_within(path, 0, text)
+}
+
+/// The same, within so many seconds; 0 is as long as it takes.
+fn notify_within(path: &std::ffi::OsStr, seconds: libc::time_t, text: &[u8]) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     let address = match path.as_bytes() {
         #[cfg(target_os = "linux")]
@@ -97,6 +141,35 @@ pub fn notify(path: &std::ffi::OsStr, text: &[u8]) -> io::Result<()> {
         _ => UnixAddr::new(path)?,
     };
     let fd = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&fd, sockopt::SendTimeout, &TimeVal::new(seconds, 0))?;
     sendto(fd.as_raw_fd(), text, &address, MsgFlags::empty())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+
+    #[test]
+    fn a_service_manager_that_does_not_listen_is_not_waited_for() {
+        let path = env::temp_dir().join(format!("notifier-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let socket = UnixDatagram::bind(&path).expect("bind");
+        let notifier = Notifier { socket: Some(path.clone().into_os_string()) };
+        let mut told = 0;
+        let error = loop {
+            match notifier.reloaded("again") {
+                Ok(()) => told += 1,
+                Err(error) => break error,
+            }
+            assert!(told < 100_000, "its queue has no end");
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let mut text = [0; 64];
+        let length = socket.recv(&mut text).expect("what was told first");
+        assert_eq!(&text[..length], b"READY=1\nSTATUS=again");
+        std::fs::remove_file(&path).expect("remove the socket");
+        assert!(Notifier::default().reloading().is_ok(), "there may be none");
+    }
 }

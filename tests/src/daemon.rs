@@ -19,6 +19,7 @@ pub struct Dhcpd {
     child: Child,
     log: Arc<Log>,
     read: usize,
+    notify: Option<UnixDatagram>,
 }
 
 #[derive(Default)]
@@ -50,7 +51,31 @@ impl Dhcpd {
                 false
             }
         });
+        daemon.notify = Some(notify);
         daemon
+    }
+
+    /// What it tells its service manager next (sd_notify(3)).
+    pub fn notified(&self) -> String {
+        let socket = self.notify.as_ref().expect("started with a service manager");
+        let mut text = [0; 256];
+        let mut said = None;
+        process::until("the service manager is told something", LIMIT, || {
+            said = socket.recv(&mut text).ok();
+            said.is_some()
+        });
+        String::from_utf8_lossy(&text[..said.unwrap_or(0)]).into_owned()
+    }
+
+    /// Takes what it has told its service manager, if it has.
+    pub fn has_notified(&self) -> bool {
+        self.notify.as_ref().is_some_and(|socket| socket.recv(&mut [0; 256]).is_ok())
+    }
+
+    /// Has it read another configuration, without waiting for what comes of that.
+    pub fn reload(&self, lab: &Lab, config: &str) {
+        lab.write("dhcpd.conf", config);
+        process::kill(self.pid(), Signal::SIGHUP);
     }
 
     /// Starts it and does not wait.
@@ -83,7 +108,7 @@ impl Dhcpd {
             writer.lines.lock().expect("log").1 = true;
             writer.more.notify_all();
         });
-        Dhcpd { child, log, read: 0 }
+        Dhcpd { child, log, read: 0, notify: None }
     }
 
     /// The parent's process id.

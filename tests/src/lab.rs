@@ -139,6 +139,23 @@ impl Lab {
         Lab { server, client, folder }
     }
 
+    /// Another wire between the two: `name` on the server's side, without an address and down, and
+    /// `peer` on the client's.
+    pub fn wire(&self, name: &str, peer: &str) {
+        let client = self.client.name();
+        self.server.run(&format!("ip link add {name} type veth peer name {peer} netns {client}"));
+        self.client.run(&format!("ip link set {peer} up"));
+    }
+
+    /// Whether a client that broadcasts on an interface of the client's side gets an address at
+    /// all; `tries` seconds are waited for it.
+    pub fn is_served(&self, interface: &str, tries: u32) -> bool {
+        let output = self.client.try_run(&format!(
+            "busybox udhcpc -f -q -n -i {interface} -t {tries} -T 1 -A 0 -s /bin/true"
+        ));
+        output.status.success()
+    }
+
     /// A file of this lab.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

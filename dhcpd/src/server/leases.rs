@@ -250,6 +250,22 @@ impl<D: Disk> Leases<D> {
         };
     }
 
+    /// The engine was reconfigured: leases may be elsewhere in the order of a copy. One that is under
+    /// way begins anew; what it has copied twice is read twice.
+    pub(crate) fn copy_again(&mut self) {
+        if matches!(self.rewrite, Rewrite::Copying(_)) {
+            self.rewrite = Rewrite::Copying(0);
+        }
+    }
+
+    /// Gives interfaces other numbers in what waits. A reply that was to leave by one that is gone
+    /// has nowhere to go; its lease is committed all the same.
+    pub(crate) fn renumber(&mut self, map: &[Option<usize>]) {
+        for (_, batch) in &mut self.waiting {
+            batch.replies.retain_mut(|reply| reply.destination.renumber(map));
+        }
+    }
+
     /// The parent's answer to a wish to put the new file in the old one's place.
     pub fn renamed(&mut self, answer: Renamed, now: Now) {
         match answer {

@@ -1,6 +1,7 @@
 //! What the parent hands over, put together: from messages to a server that can begin.
 
 use super::Server;
+use super::changes::Changes;
 use super::leases::{Leases, load};
 use crate::clock::Clock;
 use crate::conf::{self, RecordedSources};
@@ -16,11 +17,12 @@ use prefork::hooks::Teller;
 use proto::unix::{Channel, Error as ChannelError};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// The most bytes of configuration taken.
-const MAX_SOURCES: usize = 64 << 20;
+pub(super) const MAX_SOURCES: usize = 64 << 20;
 
 /// What has been handed over so far.
 #[derive(Default)]
@@ -77,21 +79,14 @@ impl Handed {
         start: &Start,
     ) -> Result<Server<'a>, String> {
         let missing = |what: &str| format!("the parent started us without {what}");
-        let config = Arc::new(configuration(start, &self.sources)?);
+        let config = Arc::new(configuration(&start.config, &self.sources)?);
         let clock = Clock::new();
 
         let (mut links, mut interfaces) = (Vec::new(), Vec::new());
         for (interface, queues) in self.interfaces {
             let address = *interface.addresses.first().ok_or_else(|| missing("an address"))?;
             links.push(Link::new(queues, &interface.name, interface.mac));
-            interfaces.push(Interface {
-                network: config.subnet_of(address).map(|subnet| config.subnets[subnet].network),
-                name: interface.name,
-                index: interface.index,
-                address,
-                addresses: interface.addresses,
-                mac: interface.mac,
-            });
+            interfaces.push(served(interface, address, &config));
         }
         let indexes = interfaces.iter().map(|interface| interface.index).collect();
 
@@ -115,16 +110,34 @@ impl Handed {
             confirm: period.map(|period| (period, period)),
             actions: Actions { hooks: start.hooks.then(Vec::new), ..Actions::default() },
             teller: Teller::default(),
+            changes: Changes::new(&start.config),
             clock,
         })
     }
 }
 
+/// An interface as the engine knows it.
+pub(super) fn served(
+    interface: crate::msg::Interface,
+    address: Ipv4Addr,
+    config: &Config,
+) -> Interface {
+    let subnet = config.subnet_of(address).and_then(|subnet| config.subnets.get(subnet));
+    Interface {
+        network: subnet.map(|subnet| subnet.network),
+        name: interface.name,
+        index: interface.index,
+        address,
+        addresses: interface.addresses,
+        mac: interface.mac,
+    }
+}
+
 /// Reads the configuration again, from what the parent's reading of it recorded: the same text, the
 /// same names, the same result.
-fn configuration(start: &Start, sources: &[u8]) -> Result<Config, String> {
+pub(super) fn configuration(name: &str, sources: &[u8]) -> Result<Config, String> {
     let mut sources = RecordedSources::decode(sources).map_err(|e| e.to_string())?;
-    match conf::load(&start.config, &mut sources) {
+    match conf::load(name, &mut sources) {
         Ok((config, _)) => Ok(config),
         Err(wrong) => Err(wrong.first().map(|error| error.render()).unwrap_or_default()),
     }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const ETHERS: &str = "/etc/ethers";
@@ -15,6 +16,8 @@ const ETHERS: &str = "/etc/ethers";
 #[derive(Debug, Default)]
 pub struct SystemSources {
     answers: RecordedSources,
+    /// What names of files are relative to, where not to the working directory.
+    base: PathBuf,
     /// /etc/ethers, once somebody asked for it.
     ethers: Option<Result<HashMap<String, [u8; 6]>, String>>,
 }
@@ -25,6 +28,11 @@ impl SystemSources {
         SystemSources::default()
     }
 
+    /// The same, with names of files relative to a directory.
+    pub fn within(base: &Path) -> SystemSources {
+        SystemSources { base: base.to_owned(), ..SystemSources::default() }
+    }
+
     /// Every answer that was given, to be given again by somebody who may not ask.
     pub fn into_recorded(self) -> RecordedSources {
         self.answers
@@ -33,8 +41,9 @@ impl SystemSources {
 
 impl Sources for SystemSources {
     fn file(&mut self, path: &str) -> Result<Arc<[u8]>, String> {
-        let files = &mut self.answers.files;
-        files.entry(path.to_owned()).or_insert_with(|| read(path).map(Arc::from)).clone()
+        let SystemSources { answers, base, .. } = self;
+        let read = || read(&base.join(path), path).map(Arc::from);
+        answers.files.entry(path.to_owned()).or_insert_with(read).clone()
     }
 
     fn addresses(&mut self, name: &str) -> Result<Vec<Ipv4Addr>, String> {
@@ -43,9 +52,11 @@ impl Sources for SystemSources {
     }
 
     fn ethernet(&mut self, name: &str) -> Result<[u8; 6], String> {
-        let SystemSources { answers, ethers } = self;
+        let SystemSources { answers, ethers, .. } = self;
         let look_up = || {
-            let file = ethers.get_or_insert_with(|| read(ETHERS).map(|text| ethers::parse(&text)));
+            let file = ethers.get_or_insert_with(|| {
+                read(ETHERS.as_ref(), ETHERS).map(|text| ethers::parse(&text))
+            });
             let names = file.as_ref().map_err(String::clone)?;
             names.get(name).copied().ok_or_else(|| format!("{ETHERS} does not list {name}"))
         };
@@ -53,8 +64,8 @@ impl Sources for SystemSources {
     }
 }
 
-fn read(path: &str) -> Result<Vec<u8>, String> {
-    let file = File::open(path).map_err(|error| format!("open {path}: {error}"))?;
+fn read(at: &Path, path: &str) -> Result<Vec<u8>, String> {
+    let file = File::open(at).map_err(|error| format!("open {path}: {error}"))?;
     let mut text = Vec::new();
     // One byte more than is allowed, to see that there is one: a device has no size to ask for.
     let mut limited = file.take(MAX_FILE as u64 + 1);
@@ -93,6 +104,10 @@ mod tests {
         assert!(error.starts_with("open /nonexistent/dhcpd.conf: No such file"), "{error}");
         let error = system.file("/dev/zero").unwrap_err();
         assert_eq!(error, "read /dev/zero: it is larger than 16 MiB");
+        let mut elsewhere = SystemSources::within(Path::new("/nonexistent"));
+        let error = elsewhere.file("dhcpd.conf").unwrap_err();
+        assert!(error.starts_with("open dhcpd.conf: No such file"), "{error}");
+        assert!(SystemSources::within(Path::new("/dev")).file("null").is_ok());
         let error = system.file("/").unwrap_err();
         assert!(error.starts_with("read /: "), "{error}");
     }
