@@ -218,6 +218,23 @@ impl Drop for Client {
     }
 }
 
+/// Runs it for all of these at once.
+///
+/// # Panics
+/// If one of them does.
+pub fn side_by_side<T: Copy + std::fmt::Debug + Send + 'static>(all: &[T], test: fn(T)) {
+    let started = all.iter().map(|&one| {
+        let thread = std::thread::Builder::new().name(format!("{one:?}"));
+        (one, thread.spawn(move || test(one)).expect("a thread"))
+    });
+    let threads: Vec<_> = started.collect();
+    let failed: Vec<T> = threads
+        .into_iter()
+        .filter_map(|(one, thread)| thread.join().is_err().then_some(one))
+        .collect();
+    assert!(failed.is_empty(), "with {failed:?}");
+}
+
 /// A line of the script's.
 fn said_by_script(line: &str) -> Event {
     line.split(' ')

@@ -194,13 +194,19 @@ impl Lab {
         self.client.run("ip link set cli0 up");
     }
 
-    /// Has nothing reach the server that is sent to its own address, DHCP's port.
-    pub fn deafen(&self) {
+    /// Has nothing reach the server that a client with this address sends to it alone, until
+    /// [`Lab::hear_all`].
+    pub fn deafen_to(&self, address: Ipv4Addr) {
         self.server.nft(&format!(
             "add table netdev deaf; \
              add chain netdev deaf ingress {{ type filter hook ingress device srv0 priority 0; }}; \
-             add rule netdev deaf ingress ip daddr {SERVER} udp dport 67 counter drop"
+             add rule netdev deaf ingress ip saddr {address} ip daddr {SERVER} udp dport 67 drop"
         ));
+    }
+
+    /// The end of [`Lab::deafen_to`].
+    pub fn hear_all(&self) {
+        self.server.nft("delete table netdev deaf");
     }
 
     /// A file system of its own of so many KiB, empty, on a folder of this lab, for this thread and

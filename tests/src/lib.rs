@@ -14,6 +14,7 @@ pub mod hostile;
 pub mod lab;
 pub mod leasefile;
 pub mod load;
+pub mod message;
 pub mod nbd;
 pub mod pair;
 pub mod peer;

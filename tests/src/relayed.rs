@@ -1,7 +1,8 @@
-//! A relay agent between the server and its clients: a third namespace, and ISC's dhcrelay in it.
+//! A relay agent between the server and its clients: a third namespace, and one of the agents that
+//! people run in it.
 
 use crate::daemon::LIMIT;
-use crate::lab::{Lab, Namespace};
+use crate::lab::{Lab, Namespace, SERVER};
 use crate::process;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -56,35 +57,72 @@ impl Relayed {
     }
 }
 
-/// ISC's relay agent, which adds option 82; killed when dropped.
-pub struct Dhcrelay {
+/// A program that is a relay agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// ISC's, which adds option 82, with these further arguments.
+    Dhcrelay(&'static [&'static str]),
+    /// `dnsmasq --dhcp-relay`.
+    Dnsmasq,
+    /// Simon Kelley's, unpacked where `tools/packages` says.
+    DhcpHelper,
+}
+
+/// Where `tools/packages` unpacks what cannot be installed.
+const DHCP_HELPER: &str = "/usr/local/lib/tandem-tests/usr/sbin/dhcp-helper";
+
+/// One that runs; killed when dropped.
+pub struct Agent {
     child: Child,
     log: PathBuf,
 }
 
-impl Dhcrelay {
-    /// Starts it with `-a` and these further arguments, and waits until it listens.
-    pub fn start(relayed: &Relayed, arguments: &[&str]) -> Self {
-        let log = relayed.lab.path("dhcrelay.log");
+impl Agent {
+    /// Starts it on the agent's host and waits until it listens.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn start(relayed: &Relayed, program: Program) -> Self {
+        let space = &relayed.agent;
+        let mut command = match program {
+            Program::Dhcrelay(more) => {
+                let mut command = space.command("dhcrelay");
+                command.args(["-4", "-d", "--no-pid", "-a", "-id", "down0", "-iu", "up0"]);
+                command.args(more).arg(SERVER);
+                command
+            }
+            Program::Dnsmasq => {
+                let mut command = space.command("dnsmasq");
+                command.args(["-k", "--port=0", "--conf-file=/dev/null", "--pid-file"]);
+                command.args(["--user=root", "--log-dhcp", "--log-facility=-"]);
+                command.arg(format!("--dhcp-relay={AGENT},{SERVER}"));
+                command
+            }
+            Program::DhcpHelper => {
+                let mut command = space.command(DHCP_HELPER);
+                command.args(["-d", "-i", "down0", "-s", SERVER]);
+                command
+            }
+        };
+        let log = relayed.lab.path("agent.log");
         let file = std::fs::File::create(&log).expect("a log file");
-        let child = relayed
-            .agent
-            .command("dhcrelay")
-            .args(["-4", "-d", "--no-pid", "-a", "-id", "down0", "-iu", "up0"])
-            .args(arguments)
-            .arg(crate::lab::SERVER)
+        let child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(file.try_clone().expect("a log file"))
             .stderr(file)
             .spawn()
-            .expect("start dhcrelay");
-        let mut relay = Dhcrelay { child, log };
-        process::until("dhcrelay listens", LIMIT, || {
-            let ended = relay.child.try_wait().expect("wait for dhcrelay");
-            assert!(ended.is_none(), "dhcrelay: {ended:?}\n{}", relay.log());
-            relay.log().contains("Socket/fallback")
+            .expect("start a relay agent");
+        let mut agent = Agent { child, log };
+        process::until("the relay agent listens", LIMIT, || {
+            let ended = agent.child.try_wait().expect("wait for a relay agent");
+            assert!(ended.is_none(), "{program:?}: {ended:?}\n{}", agent.log());
+            match program {
+                // It listens with packet sockets first.
+                Program::Dhcrelay(_) => agent.log().contains("Socket/fallback"),
+                _ => listens(agent.child.id()),
+            }
         });
-        relay
+        agent
     }
 
     /// What it said so far.
@@ -93,7 +131,17 @@ impl Dhcrelay {
     }
 }
 
-impl Drop for Dhcrelay {
+/// Whether somebody in the namespace of a process has DHCP's port.
+fn listens(pid: u32) -> bool {
+    let own = std::fs::read_link("/proc/self/ns/net").expect("our own namespace");
+    let theirs = std::fs::read_link(format!("/proc/{pid}/ns/net"));
+    // Until it is there, it is the one that it was started in.
+    theirs.is_ok_and(|theirs| theirs != own)
+        && std::fs::read_to_string(format!("/proc/{pid}/net/udp"))
+            .is_ok_and(|sockets| sockets.contains(":0043 "))
+}
+
+impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

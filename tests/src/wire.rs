@@ -156,6 +156,12 @@ impl Relay {
         Relay { socket, address, server }
     }
 
+    /// Not to the server but to another agent, by which it comes there.
+    pub fn to(mut self, agent: Ipv4Addr) -> Self {
+        self.server = SocketAddrV4::new(agent, 67);
+        self
+    }
+
     /// Sends a message through the relay.
     pub fn send(&self, packet: Packet) {
         self.send_bytes(&packet.giaddr(self.address).bytes());

@@ -19,7 +19,7 @@ use tests::client::{Client, Kind};
 use tests::daemon::Dhcpd;
 use tests::frame::Tap;
 use tests::lab::Lab;
-use tests::relayed::{Dhcrelay, Relayed};
+use tests::relayed::{Agent, Program, Relayed};
 
 /// Short leases: every client renews by its own clock, at half of it.
 const CONFIG: &str = r#"
@@ -100,7 +100,7 @@ fn of_iscs_relay_agent() {
     let _dhcpd = Dhcpd::start(&relayed.lab, CONFIG, &[]);
     let tap = Tap::open(&relayed.lab.server, "srv0");
     for (name, arguments) in [("dhcrelay", &[][..]), ("dhcrelay-link-selection", &["-U", "up0"])] {
-        let relay = Dhcrelay::start(&relayed, arguments);
+        let relay = Agent::start(&relayed, Program::Dhcrelay(arguments));
         let mut client = Client::start(&relayed.lab, Kind::Udhcpc);
         client.bound();
         drop(client);

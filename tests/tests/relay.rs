@@ -10,7 +10,7 @@ use tests::daemon::{Dhcpd, LIMIT};
 use tests::frame::{Datagram, EVERYBODY, Tap};
 use tests::lab::{Lab, SERVER};
 use tests::process::until;
-use tests::relayed::{AGENT, Dhcrelay, Relayed, UPWARD};
+use tests::relayed::{AGENT, Agent, Program, Relayed, UPWARD};
 use tests::wire::{ACK, Answer, DISCOVER, INFORM, NAK, OFFER, Packet, RELEASE, REQUEST, Relay};
 
 const CONFIG: &str = "
@@ -73,13 +73,17 @@ fn mac(last: u8) -> [u8; 6] {
 
 /// A real client gets, renews and gives back a lease through dhcrelay; what passed between that
 /// and the server is returned.
-fn behind_dhcrelay(kind: Kind, arguments: &[&str], giaddr: Ipv4Addr) -> Vec<Datagram> {
+fn behind_dhcrelay(
+    kind: Kind,
+    arguments: &'static [&'static str],
+    giaddr: Ipv4Addr,
+) -> Vec<Datagram> {
     let relayed = Relayed::new();
     let lab = &relayed.lab;
     lab.make_sets();
     let mut dhcpd = Dhcpd::start(lab, CONFIG, &["-L", "leased"]);
     let tap = Tap::open(&relayed.agent, "up0");
-    let _relay = Dhcrelay::start(&relayed, arguments);
+    let _relay = Agent::start(&relayed, Program::Dhcrelay(arguments));
 
     let mut client = Client::start(lab, kind);
     let (address, told) = client.bound();

@@ -18,14 +18,13 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, reason = "a test may say what it expects of the machine")]
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use tests::client::{ALL, Client, Habits, Kind};
+use tests::client::{ALL, Client, Habits, Kind, side_by_side};
 use tests::daemon::{Dhcpd, LIMIT};
-use tests::frame::{Datagram, Tap};
-use tests::hostile::options_of;
+use tests::frame::Tap;
 use tests::lab::{Lab, SERVER};
 use tests::leasefile::LeaseFile;
+use tests::message::Message;
 use tests::process::until;
 use tests::wire::{ACK, DECLINE, DISCOVER, INFORM, NAK, OFFER, RELEASE, REQUEST};
 
@@ -102,62 +101,6 @@ impl Net {
     }
 }
 
-/// A message as it passed.
-#[derive(Debug)]
-struct Message {
-    kind: u8,
-    answer: bool,
-    from: Ipv4Addr,
-    to: Ipv4Addr,
-    xid: u32,
-    ciaddr: Ipv4Addr,
-    yiaddr: Ipv4Addr,
-    options: BTreeMap<u8, Vec<u8>>,
-}
-
-impl Message {
-    fn of(datagram: &Datagram) -> Message {
-        let bytes = &datagram.payload;
-        let options = options_of(bytes).expect("a DHCP message");
-        let address = |at: usize| Ipv4Addr::from(*bytes[at..].first_chunk().expect("four bytes"));
-        Message {
-            kind: options[&53][0],
-            answer: bytes[0] == 2,
-            from: *datagram.source.ip(),
-            to: *datagram.dest.ip(),
-            xid: u32::from_be_bytes(*bytes[4..].first_chunk().expect("four bytes")),
-            ciaddr: address(12),
-            yiaddr: address(16),
-            options,
-        }
-    }
-
-    fn address(&self, code: u8) -> Option<Ipv4Addr> {
-        let bytes = self.options.get(&code)?;
-        Some(Ipv4Addr::from(*bytes.first_chunk().expect("an address")))
-    }
-
-    fn requested(&self) -> Option<Ipv4Addr> {
-        self.address(50)
-    }
-
-    fn server(&self) -> Option<Ipv4Addr> {
-        self.address(54)
-    }
-
-    fn is_broadcast(&self) -> bool {
-        self.to == Ipv4Addr::BROADCAST
-    }
-
-    /// A REQUEST of somebody who has this address: neither requested address nor server.
-    fn is_extension(&self, address: Ipv4Addr) -> bool {
-        self.kind == REQUEST
-            && self.ciaddr == address
-            && self.requested().is_none()
-            && self.server().is_none()
-    }
-}
-
 /// Has a client begin again with what it remembers: one with a file in a process of its own, networkd,
 /// which forgets, when its wire is plugged in again.
 fn begin_again(lab: &Lab, kind: Kind, client: Client) -> Client {
@@ -171,18 +114,6 @@ fn begin_again(lab: &Lab, kind: Kind, client: Client) -> Client {
 
 fn server() -> Ipv4Addr {
     SERVER.parse().expect("an address")
-}
-
-/// Runs it for all of these at once.
-fn side_by_side(kinds: &[Kind], test: fn(Kind)) {
-    let started = kinds.iter().map(|kind| (*kind, *kind)).map(|(name, kind)| {
-        let thread = std::thread::Builder::new().name(format!("{name:?}"));
-        (name, thread.spawn(move || test(kind)).expect("a thread"))
-    });
-    let threads: Vec<_> = started.collect();
-    let failed: Vec<Kind> =
-        threads.into_iter().filter_map(|(name, t)| t.join().is_err().then_some(name)).collect();
-    assert!(failed.is_empty(), "with {failed:?}");
 }
 
 #[test]
@@ -214,7 +145,7 @@ fn rebinding() {
         let address = net.selects();
         client.bound();
         let ends = net.ends(address);
-        net.lab.deafen();
+        net.lab.deafen_to(address);
         let renewal = net.next(REQUEST);
         assert!(renewal.is_extension(address) && renewal.to == server(), "{renewal:?}");
         // T2: to everybody. Nothing of the server's is on the wire before.
