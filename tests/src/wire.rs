@@ -29,6 +29,14 @@ pub const NAK: u8 = 6;
 pub const RELEASE: u8 = 7;
 /// DHCPINFORM.
 pub const INFORM: u8 = 8;
+/// DHCPLEASEQUERY (RFC 4388), like the three below.
+pub const LEASEQUERY: u8 = 10;
+/// DHCPLEASEUNASSIGNED.
+pub const LEASEUNASSIGNED: u8 = 11;
+/// DHCPLEASEUNKNOWN.
+pub const LEASEUNKNOWN: u8 = 12;
+/// DHCPLEASEACTIVE.
+pub const LEASEACTIVE: u8 = 13;
 
 /// A message to send.
 #[derive(Clone, Debug)]

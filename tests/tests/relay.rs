@@ -24,7 +24,7 @@ subnet 198.51.100.0 netmask 255.255.255.0 {
 }
 ";
 
-/// Circuit, remote, one that nobody knows, an empty one, and RFC 5107's, which asks in vain.
+/// Circuit, remote, one that nobody knows, an empty one, and RFC 5107's: who we are to be.
 const AGENT_INFORMATION: &[u8] =
     b"\x01\x05down0\x02\x06\x02\0\0\0\0\x09\xc8\x03\0\xff\x01\x96\0\x0b\x04\xc6\x33\x64\x01";
 
@@ -205,8 +205,9 @@ fn option_82_comes_back_last_and_verbatim() {
         assert_eq!((told.kind, told.yiaddr), (ACK, Ipv4Addr::UNSPECIFIED));
         for answer in [&offer, &ack, &nak, &told] {
             assert_eq!(last_is_82(&answer.bytes), information, "{answer:?}");
-            // Never the server's own word, and RFC 5107 is not promised.
-            assert_eq!(answer.options[&54], [192, 0, 2, 1]);
+            // Our own word, but for where the agent has another (RFC 5107).
+            let ours = if information == AGENT_INFORMATION { AGENT } else { SERVER };
+            assert_eq!(answer.options[&54], ours.octets());
         }
     }
     // Longer than one option can be (RFC 3396), and so long that nothing else finds room.
@@ -239,9 +240,10 @@ fn an_answer_goes_to_port_67_of_giaddr_whoever_sent_the_question() {
     assert_eq!((answer.source, answer.dest), (server(67), SocketAddrV4::new(AGENT, 67)));
     let offer = relay.receive(1);
     assert_eq!(offer.kind, OFFER);
-    for same in [1..12, 24..44] {
+    for same in [1..3, 4..8, 10..12, 24..44] {
         assert_eq!(offer.bytes[same.clone()], bytes[same]);
     }
+    assert_eq!((offer.bytes[3], &offer.bytes[8..10]), (0, &[0, 0][..]), "hops and secs");
     // The whole of it from the same agent by a broadcast on the server's wire: a frame goes back
     // to the frame's sender.
     let frame = Datagram {
