@@ -206,7 +206,8 @@ fn option_82_comes_back_last_and_verbatim() {
         for answer in [&offer, &ack, &nak, &told] {
             assert_eq!(last_is_82(&answer.bytes), information, "{answer:?}");
             // Our own word, but for where the agent has another (RFC 5107).
-            let ours = if information == AGENT_INFORMATION { AGENT } else { SERVER };
+            let server: Ipv4Addr = SERVER.parse().expect("an address");
+            let ours = if information == AGENT_INFORMATION { AGENT } else { server };
             assert_eq!(answer.options[&54], ours.octets());
         }
     }
