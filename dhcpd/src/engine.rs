@@ -18,6 +18,7 @@ mod index;
 mod inform;
 mod leasequery;
 mod leases;
+mod limits;
 mod lists;
 mod merge;
 mod offers;
@@ -35,6 +36,8 @@ mod snapshot;
 mod wheel;
 mod why;
 
+#[cfg(test)]
+mod tests_abuse;
 #[cfg(test)]
 mod tests_answer;
 #[cfg(test)]

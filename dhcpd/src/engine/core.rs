@@ -11,6 +11,7 @@ use super::identity::{Client, Hw};
 use super::index::NONE;
 use super::leasequery::Queries;
 use super::leases::{Lease, Leases};
+use super::limits::{Declines, Seldom};
 use super::offers::Offers;
 use super::packet::Packet;
 use super::pending::{Pending, Then};
@@ -48,9 +49,13 @@ pub(super) struct Core {
     pub(super) scratch: answer::Scratch,
     /// Whether the order of ended leases is still that of the file.
     pub(super) unsorted: bool,
-    /// Declines a network that are still believed, and when that was counted.
-    pub(super) declines: Vec<Allowance>,
+    /// How many declines are still believed, by network.
+    pub(super) declines: Vec<Declines>,
+    /// When it was said last that a network has run out, that pings are too many, that an offer went
+    /// to another client.
+    pub(super) starved: Vec<Seldom>,
     pub(super) ping_room: Seldom,
+    pub(super) contests: Seldom,
     pub(super) counters: Counters,
     /// What of the ranges is ours to give.
     pub(super) share: Share,
@@ -78,8 +83,10 @@ impl Core {
             network_addresses,
             scratch: answer::Scratch::default(),
             unsorted: false,
-            declines: vec![Allowance::default(); networks],
+            declines: vec![Declines::default(); networks],
+            starved: vec![Seldom::default(); networks],
             ping_room: Seldom::default(),
+            contests: Seldom::default(),
             counters: Counters::default(),
             share: Share::All,
             queries: None,
@@ -219,10 +226,17 @@ impl Core {
             }
             self.withdraw(other, out);
         }
+        let contested = !self.is_open(slot, client);
+        if contested {
+            self.say_contested(packet);
+        }
         // The same client may have been offered it under its hardware alone.
         self.forget_offer(slot);
+        // What its holder is offered keeps nothing from others.
+        let source = Some(self.source_of(packet)).filter(|_| !self.leases.get(slot).is_running());
         let keys = &self.leases.keys;
-        let offer = self.offers.add(keys, network, client, slot, packet.now.mono);
+        let offer = self.offers.add(keys, network, client, slot, packet.now.mono, source);
+        self.offers.contest(offer, contested);
         self.leases.keep(slot);
         let lease = self.leases.get_mut(slot);
         lease.offer = offer;
@@ -418,51 +432,5 @@ impl fmt::Display for Via<'_> {
             Via::Relay(address) => address.fmt(f),
             Via::Interface(name) => f.write_str(name),
         }
-    }
-}
-
-/// Something that is said at most once a minute, however often it happens.
-#[derive(Debug, Default)]
-pub(super) struct Seldom {
-    next: u64,
-    unsaid: u64,
-}
-
-impl Seldom {
-    /// How often it happened since it was said last, if it is to be said now.
-    pub(super) fn now(&mut self, now: u64) -> Option<u64> {
-        self.unsaid += 1;
-        if now < self.next {
-            return None;
-        }
-        self.next = now.saturating_add(60_000);
-        Some(std::mem::take(&mut self.unsaid))
-    }
-}
-
-/// So many of something at once, and then one every ten seconds.
-#[derive(Clone, Debug)]
-pub(super) struct Allowance {
-    left: u64,
-    counted: u64,
-}
-
-impl Default for Allowance {
-    fn default() -> Self {
-        Allowance { left: Allowance::MOST, counted: 0 }
-    }
-}
-
-impl Allowance {
-    pub(super) const MOST: u64 = 32;
-    pub(super) const EVERY: u64 = 10_000;
-
-    pub(super) fn take(&mut self, now: u64) -> bool {
-        let more = now.saturating_sub(self.counted) / Allowance::EVERY;
-        self.counted += more * Allowance::EVERY;
-        self.left = self.left.saturating_add(more).min(Allowance::MOST);
-        let may = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        may
     }
 }

@@ -59,6 +59,7 @@ pub struct Counters {
     pub abandoned_pinged: u64,
     pub abandoned_declined: u64,
     pub offers_lapsed: u64,
+    pub offers_contested: u64,
 
     pub sync_taken: u64,
     pub sync_conflicts: u64,
@@ -236,6 +237,12 @@ pub const FAMILIES: &[Family] = &[
         help: "Offers that nobody requested in time",
         label: "",
         rows: &[("", |c| c.offers_lapsed)],
+    },
+    Family {
+        name: "dhcpd_offers_contested_total",
+        help: "Offers of an address that was offered to another client, who had not requested it yet",
+        label: "",
+        rows: &[("", |c| c.offers_contested)],
     },
     Family {
         name: "dhcpd_pings_sent_total",

@@ -141,8 +141,7 @@ impl Core {
                 self.counters.not_ours_to_give += 1;
             }
             Silence::NoFreeLease(network) => {
-                log::info!("no free leases on subnet {}", self.network_name(network));
-                self.counters.no_free_lease += 1;
+                self.say_no_free_lease(network, packet.now.mono);
             }
             Silence::Busy(address) => {
                 log::info!("already acking lease {address}");
@@ -268,7 +267,8 @@ impl Core {
 
     /// The address for a client, the first there is of: what it holds, what it was offered, what
     /// it had (Q-10: these before what it asks for), what it asks for, one never used, the one
-    /// that ended longest ago, the abandoned one that ended longest ago.
+    /// that ended longest ago, the abandoned one that ended longest ago, the one that was offered to
+    /// another client longest ago. The last at once where offers have too many already.
     fn choose(
         &mut self,
         packet: &Packet<'_>,
@@ -296,6 +296,12 @@ impl Core {
         if let Some(slot) = chosen {
             return Some(Choice::Slot(slot));
         }
+        if self.has_its_share(packet, network) {
+            let oldest = self.oldest_offer(packet, network);
+            let rule = "its relay agent, or interface, has more offers than it may: the oldest one";
+            witness.saw(|| self.step(rule, oldest, oldest));
+            return oldest.map(Choice::Slot);
+        }
         let chosen = self.asked_for(packet, network);
         witness.saw(|| self.step_of_request(packet, network, chosen));
         if chosen.is_some() {
@@ -314,7 +320,12 @@ impl Core {
         }
         let abandoned = self.oldest(network, true);
         witness.saw(|| self.step("the abandoned address that is longest so", abandoned, abandoned));
-        abandoned.map(Choice::Slot)
+        if let Some(slot) = abandoned {
+            return Some(Choice::Slot(slot));
+        }
+        let oldest = self.oldest_offer(packet, network);
+        witness.saw(|| self.step("the oldest offer that nobody has requested", oldest, oldest));
+        oldest.map(Choice::Slot)
     }
 
     /// An ended lease that this client was the last to have.

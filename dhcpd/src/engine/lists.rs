@@ -18,6 +18,11 @@ impl Lists {
         Lists { links: (0..lists).map(|n| Link { prev: n, next: n }).collect(), lists }
     }
 
+    /// How many lists there are.
+    pub(super) fn lists(&self) -> u32 {
+        self.lists
+    }
+
     /// Makes it so many lists. Those that are no more must be empty.
     pub(super) fn resize(&mut self, lists: u32) {
         if lists == self.lists {

@@ -26,6 +26,8 @@ pub(super) struct Pools {
     cursors: Vec<Cursor>,
     /// The same, of the ranges that are BOOTP clients' too.
     bootp_cursors: Vec<Cursor>,
+    /// How many addresses each network's ranges have.
+    sizes: Vec<u32>,
 }
 
 /// Where a network's never-used addresses begin.
@@ -82,8 +84,14 @@ impl Pools {
                 add(&mut taken, Span { low, high, subnet, network, bootp });
             }
         }
+        let mut sizes = vec![0u32; config.networks.len()];
+        for span in taken.values() {
+            if let Some(size) = sizes.get_mut(span.network as usize) {
+                *size = size.saturating_add((span.high - span.low).saturating_add(1));
+            }
+        }
         let spans = taken.into_values().collect();
-        let mut pools = Pools { spans, reserved: Vec::new(), cursors, bootp_cursors };
+        let mut pools = Pools { spans, reserved: Vec::new(), cursors, bootp_cursors, sizes };
         let mut reserved: Vec<u32> = (config.hosts.iter())
             .flat_map(|host| &host.fixed)
             .chain(own)
@@ -104,6 +112,11 @@ impl Pools {
     /// Whether a host, or the server, has this address of a range for itself.
     pub(super) fn is_reserved(&self, address: u32) -> bool {
         !self.reserved.is_empty() && self.reserved.binary_search(&address).is_ok()
+    }
+
+    /// How many addresses the ranges of a network have.
+    pub(super) fn size(&self, network: u32) -> u32 {
+        self.sizes.get(network as usize).copied().unwrap_or_default()
     }
 
     /// How many addresses of ranges are reserved.
@@ -243,6 +256,7 @@ mod tests {
                 reserved: Vec::new(),
                 cursors: Vec::new(),
                 bootp_cursors: Vec::new(),
+                sizes: Vec::new(),
             };
             for n in 0..60 {
                 let want = ranges.iter().position(|(a, b)| (a.min(b)..=a.max(b)).contains(&&n));

@@ -48,6 +48,7 @@ impl Core {
         self.server_ids = server_ids;
         self.network_addresses = network_addresses;
         self.declines.resize_with(config.networks.len(), Default::default);
+        self.starved.resize_with(config.networks.len(), Default::default);
         self.interfaces = interfaces;
         self.take_over(config, pools, time, out);
         self.prepare_for_queries();

@@ -78,7 +78,8 @@ impl Core {
             return;
         }
         let network = self.leases.network(slot) as usize;
-        let allowed = self.declines.get_mut(network).is_some_and(|a| a.take(packet.now.mono));
+        let (source, now) = (self.source_of(packet), packet.now.mono);
+        let allowed = self.declines.get_mut(network).is_some_and(|d| d.take(source, now));
         if !allowed {
             self.counters.too_many_declines += 1;
             log::warn!(

@@ -136,7 +136,7 @@ impl Core {
         let slot = self.leases.address(address);
         if let Some(slot) = slot {
             let lease = self.leases.get(slot);
-            if !self.is_open(slot, client) {
+            if !self.is_open(slot, client) && !self.is_contested(slot) {
                 return Some(Verdict::Refuse(Nak::Taken));
             }
             // Held by or offered to this very client.
