@@ -465,6 +465,11 @@ impl Leases {
                 assert!(lease.hw.is_empty() && lease.id.get().is_none() && lease.offer == NONE);
             }
         }
+        if let Some(all) = &self.by_any_hw {
+            let slots = self.slots.iter().enumerate().filter(|(_, lease)| !lease.hw.is_empty());
+            let want: BTreeSet<_> = slots.map(|(slot, lease)| (lease.hw, slot as u32)).collect();
+            assert_eq!(*all, want);
+        }
         for (index, count) in [(&self.by_id, 0), (&self.by_hw, 1), (&self.by_hw_of_id, 2)] {
             let listed = self.slots.iter().enumerate().filter(|(slot, lease)| {
                 if lease.is_spare() {

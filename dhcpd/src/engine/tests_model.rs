@@ -144,6 +144,8 @@ fn variant(number: u8) -> Config {
         subnet.settings.dynamic_bootp = Some(true);
         subnet.settings.dynamic_bootp_lease_length = Some(BOOTP);
         subnet.settings.default_lease_time = Some(600);
+        subnet.settings.rapid_commit = Some(true);
+        subnet.settings.leasequery = Some(number % 2 == 1);
         subnet.settings.max_lease_time = Some(900);
     }
     config.build_lookup();
@@ -213,7 +215,9 @@ impl World {
                     Some(last) => ask.with(50, address(last, relayed).octets()),
                     None => ask,
                 };
-                self.send(client, &ask);
+                // Some clients want their lease at once, now and then.
+                let rapid = client % 2 == 1 && wish.is_none_or(|last| last % 2 == 0);
+                self.send(client, &if rapid { ask.with(80, []) } else { ask });
             }
             Step::Take { client } => {
                 let Some(&(address, relayed)) = self.offered.get(&client) else { return };
