@@ -195,3 +195,24 @@ fn duplicates_pings_and_the_rest() {
         ]
     );
 }
+
+/// Rapid commit says what came and what left, each once, however long the ping takes.
+#[test]
+fn a_lease_at_once() {
+    capture();
+    let mut config = config();
+    config.subnets[0].settings.rapid_commit = Some(true);
+    let mut b = Bench::pinging(config);
+    b.send(&discover(1).with(80, []));
+    assert_eq!(lines(), ["INFO DHCPDISCOVER from 02:00:00:00:00:01 via em0"]);
+    b.pass(1);
+    assert_eq!(lines(), ["INFO DHCPACK on 10.0.0.10 to 02:00:00:00:00:01 via em0"]);
+    b.send(&discover(1).with(80, []));
+    assert_eq!(
+        lines(),
+        [
+            "INFO DHCPDISCOVER from 02:00:00:00:00:01 via em0",
+            "INFO DHCPACK on 10.0.0.10 to 02:00:00:00:00:01 via em0",
+        ]
+    );
+}
