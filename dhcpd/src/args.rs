@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 /// What `dhcpd` prints when it does not understand its arguments.
 pub const USAGE: &str = "usage: dhcpd [-dfnv] [-A abandoned_ip_table] [-C changed_ip_table]
-\t[-c config-file] [-E hook] [-L leased_ip_table] [-l lease-file] [-T seconds]
-\t[-u[bind_address]] [-Y synctarget] [-y synclisten] [if0 [... ifN]]";
+\t[-c config-file] [-E hook] [-L leased_ip_table] [-l lease-file] [-s socket]
+\t[-T seconds] [-u[bind_address]] [-Y synctarget] [-y synclisten] [if0 [... ifN]]";
 
 /// Where the configuration is, unless `-c` says otherwise.
 pub const CONFIG: &str = "/etc/dhcpd.conf";
@@ -34,10 +34,33 @@ pub struct Args {
     pub hook: Option<PathBuf>,
     /// `-l`.
     pub leases: PathBuf,
+    /// `-s`: where dhcpctl(8) finds us; `none`: nowhere.
+    pub control: Control,
     /// `-u`, `-Y`, `-y`: understood, not active yet; each as it was written.
     pub inactive: Vec<String>,
     /// The interfaces to serve; none means all that have a subnet.
     pub interfaces: Vec<String>,
+}
+
+/// Where the control socket is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Control {
+    /// Where dhcpctl(8) looks; service does not depend on it.
+    #[default]
+    Usual,
+    /// There, or there is no service.
+    At(PathBuf),
+    /// There is none.
+    None,
+}
+
+impl Control {
+    fn named(value: OsString) -> Control {
+        match value.as_bytes() {
+            b"none" => Control::None,
+            _ => Control::At(PathBuf::from(value)),
+        }
+    }
 }
 
 /// Reads the arguments, without the program's own name. The error is one line for stderr.
@@ -78,6 +101,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
                 b'c' => args.config = PathBuf::from(value("c")?),
                 b'E' => args.hook = Some(hook(value("E")?)?),
                 b'l' => args.leases = PathBuf::from(value("l")?),
+                b's' => args.control = Control::named(value("s")?),
                 b'u' => {
                     args.inactive
                         .push(format!("-u{}", text("-u", OsStr::from_bytes(&bytes[at..]))?));
@@ -140,6 +164,13 @@ mod tests {
         assert_eq!(args.interfaces, ["em0", "em1"]);
         assert_eq!(args.config, PathBuf::from(CONFIG));
         assert!(!args.foreground && !args.check);
+    }
+
+    #[test]
+    fn the_control_socket_is_somewhere_or_nowhere() {
+        assert_eq!(run("em0").unwrap().control, Control::Usual);
+        assert_eq!(run("-s /tmp/s em0").unwrap().control, Control::At("/tmp/s".into()));
+        assert_eq!(run("-snone").unwrap().control, Control::None);
     }
 
     #[test]

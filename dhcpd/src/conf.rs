@@ -23,6 +23,7 @@ mod suggest;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use options::{Type as OptionType, named_code};
 pub use source::MAX_FILE;
 pub use sources::{DecodeError, RecordedSources, Sources, SystemSources};
 

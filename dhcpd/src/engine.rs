@@ -16,12 +16,14 @@ mod events;
 mod identity;
 mod index;
 mod inform;
+pub mod inspect;
 mod leasequery;
 mod leases;
 mod limits;
 mod lists;
 mod merge;
 mod offers;
+pub mod orders;
 mod packet;
 mod pending;
 mod pool;
@@ -34,7 +36,7 @@ mod resolve;
 mod share;
 mod snapshot;
 mod wheel;
-mod why;
+pub mod why;
 
 #[cfg(test)]
 mod tests_abuse;

@@ -3,7 +3,7 @@
 //! Not here: when a record is durable (`journal`), what two records for one address mean (the
 //! engine's conflict rule), and opening or replacing the file.
 
-mod date;
+pub(crate) mod date;
 mod lex;
 mod read;
 mod record;

@@ -9,6 +9,7 @@ mod clock;
 pub mod conf;
 pub mod config;
 mod control;
+pub mod ctl;
 pub mod engine;
 pub mod hooks;
 pub mod icmp;

@@ -76,6 +76,9 @@ fn start(mut args: Args) -> Result<(), String> {
     let base = std::env::current_dir().map_err(|e| format!("find the working directory: {e}"))?;
     args.leases = std::path::absolute(&args.leases)
         .map_err(|e| format!("find {}: {e}", args.leases.display()))?;
+    if let args::Control::At(path) = &mut args.control {
+        *path = std::path::absolute(&path).map_err(|e| format!("find {}: {e}", path.display()))?;
+    }
 
     let (destination, readiness) = if args.foreground {
         (Destination::Stderr, daemon::foreground())

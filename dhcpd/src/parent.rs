@@ -9,6 +9,7 @@ mod reload;
 
 pub use interfaces::Listening;
 pub use reload::Reload;
+mod control;
 
 use crate::USER;
 use crate::args::Args;
@@ -19,7 +20,7 @@ use crate::msg::{Process, Start, ToParent, ToServer};
 use crate::socket::Queues;
 use crate::udp::{self, Accept};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use proto::unix::{Channel, Error as ChannelError};
+use proto::unix::{Channel, Error as ChannelError, Listener as ControlSocket};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -46,6 +47,8 @@ struct Server {
 struct Parent {
     signals: Signals,
     store: Store,
+    /// Where dhcpctl(8) connects, as long as we are there; the server accepts.
+    control: Option<ControlSocket>,
     server: Server,
     helper: Option<Attendant<pfhelper::FromParent>>,
     hooks: Option<Attendant<prefork::hooks::FromParent>>,
@@ -70,7 +73,8 @@ pub struct Service<'a> {
 /// `readiness` comes from the process that is to be the parent for good: nothing forks after it.
 pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
     // The children need it: said before anything is opened.
-    supervise::user(USER).map_err(text)?;
+    let account = supervise::user(USER).map_err(text)?;
+    let control = control::open(&service.args.control, account.gid)?;
     let store = Store::open(&service.args.leases).map_err(text)?;
     let udp = udp::open(Ipv4Addr::UNSPECIFIED, Accept::Unicast).map_err(text)?;
     let icmp = icmp::open().map_err(text)?;
@@ -94,7 +98,7 @@ pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
     let (child, channel) = supervise::start(Program::Myself, SERVER, &[]).map_err(text)?;
     let server = Server { child, channel: Channel::from_fd(channel).map_err(text)?, ready: false };
     let Service { args, sources, interfaces, reload } = service;
-    let mut parent = Parent { signals, store, server, helper, hooks, reload, quit: false };
+    let mut parent = Parent { signals, store, control, server, helper, hooks, reload, quit: false };
 
     let result = parent
         .hand_over(args, sources, interfaces, udp, icmp)
@@ -130,6 +134,9 @@ impl Parent {
         self.tell(&ToServer::Icmp(icmp))?;
         let leases = self.store.lease_file().map_err(text)?;
         self.tell(&ToServer::Leases(leases))?;
+        if let Some(control) = &self.control {
+            self.tell(&ToServer::Control(control.share().map_err(text)?))?;
+        }
         self.tell(&ToServer::Start(Start {
             config: args.config.display().to_string(),
             leases: args.leases.display().to_string(),

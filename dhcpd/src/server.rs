@@ -4,6 +4,7 @@
 //! and decides nothing. All it holds was given to it by the parent.
 
 mod changes;
+mod control;
 pub(crate) mod leases;
 mod replies;
 mod setup;
@@ -26,6 +27,7 @@ use crate::socket::{BATCH, Queue};
 use crate::tables::Feed;
 use crate::udp::Udp;
 use changes::Changes;
+use control::Control;
 use leases::Leases;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -83,6 +85,7 @@ struct Server<'a> {
     teller: Teller,
     /// Of configuration and interfaces, not in effect yet.
     changes: Changes,
+    control: Control,
 }
 
 impl Server<'_> {
@@ -101,6 +104,7 @@ impl Server<'_> {
             self.take_packets(now);
             self.engine.tick(now, &mut self.actions);
             self.act(now);
+            self.serve_control(now)?;
             open = self.hear_parent(now)?;
             // Last: a table handler that the parent just brought is told everything at once.
             self.feed_helper(now);
@@ -136,6 +140,7 @@ impl Server<'_> {
             events.set(PollFlags::POLLOUT, self.feed.pending().is_some());
             fds.push(PollFd::new(helper.as_fd(), events));
         }
+        fds.extend(self.control.poll_fds());
         fds.extend(self.teller.blocked().map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
@@ -147,7 +152,8 @@ impl Server<'_> {
         let now = self.clock.now().mono;
         let log = logger::backlog().then_some(now + LOG_AGAIN);
         let confirm = self.confirm.map(|(_, at)| at);
-        let due = [self.engine.next_tick(), self.leases.next_step(), confirm, log];
+        let due =
+            [self.engine.next_tick(), self.leases.next_step(), self.control.due(), confirm, log];
         match due.into_iter().flatten().min() {
             None => PollTimeout::NONE,
             Some(due) => PollTimeout::try_from(due.saturating_sub(now)).unwrap_or(PollTimeout::MAX),
@@ -304,7 +310,8 @@ impl Server<'_> {
                     | ToServer::Readdressed(_)
                     | ToServer::InterfaceGone(_)),
                 )) => self.changes.add(change),
-                Ok(Some(ToServer::Reloaded(_) | ToServer::Children(_))) => {}
+                Ok(Some(ToServer::Reloaded(outcome))) => self.reloaded(outcome),
+                Ok(Some(ToServer::Children(processes))) => self.counted(processes),
                 Ok(Some(other)) => return Err(format!("the parent said {other:?} while serving")),
             }
         }

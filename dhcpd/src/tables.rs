@@ -5,6 +5,7 @@
 //! holds up a packet: the queue is bounded, and when it overflows the events in it are replaced by
 //! one whole truth.
 
+use crate::engine::counters::Counters;
 use pfhelper::{Command, FromServer, MAX_COMMANDS, Report, Tables};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -30,6 +31,9 @@ pub struct Feed {
     seq: u32,
     /// Sums of all reports.
     totals: Totals,
+    /// Events that were given up for a whole truth, and how many of those were told.
+    dropped: u64,
+    truths: u64,
 }
 
 /// What became of all events so far.
@@ -80,6 +84,7 @@ impl Feed {
                 "pf table handler is slow: {} table changes become one reconciliation",
                 self.events.len() + commands.len()
             );
+            self.dropped += (self.events.len() + commands.len()) as u64;
             self.forget();
         } else {
             self.events.extend_from_slice(commands);
@@ -95,6 +100,7 @@ impl Feed {
     pub fn tell(&mut self, leased: &[Ipv4Addr], abandoned: &[Ipv4Addr]) {
         self.forget();
         self.stale = false;
+        self.truths += 1;
         self.seq = self.seq.wrapping_add(1);
         self.truth = FromServer::replace(self.seq, leased, abandoned).into();
     }
@@ -126,6 +132,15 @@ impl Feed {
         self.totals.applied += u64::from(report.applied);
         self.totals.missing += u64::from(report.missing);
         self.totals.failed += u64::from(report.failed);
+    }
+
+    /// Fills in what happened here.
+    pub fn count(&self, all: &mut Counters) {
+        all.table_applied = self.totals.applied;
+        all.table_missing = self.totals.missing;
+        all.table_failed = self.totals.failed;
+        all.table_drops = self.dropped;
+        all.table_truths = self.truths;
     }
 
     /// Sums of all reports.

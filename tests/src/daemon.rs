@@ -90,7 +90,11 @@ impl Dhcpd {
         words.push(dhcpd.as_os_str());
         let mut command = lab.server.command(words[0]);
         command.args(&words[1..]).arg("-d").arg("-c").arg(config);
-        command.arg("-l").arg(lab.path("leases")).args(flags);
+        command.arg("-l").arg(lab.path("leases"));
+        if !flags.contains(&"-s") {
+            command.arg("-s").arg(lab.path("dhcpd.sock"));
+        }
+        command.args(flags);
         if let Some(socket) = notify {
             command.env("NOTIFY_SOCKET", socket);
         }

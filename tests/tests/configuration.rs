@@ -129,7 +129,8 @@ fn everything_wrong_is_said_with_its_place_and_a_caret() {
     lab.make_sets();
     let mut start = lab.server.command("timeout");
     start.arg("20").arg(binary("dhcpd")).arg("-d").arg("-c").arg(&config);
-    start.arg("-l").arg(lab.path("leases")).args(["-L", "leased"]);
+    start.arg("-l").arg(lab.path("leases")).arg("-s").arg(lab.path("dhcpd.sock"));
+    start.args(["-L", "leased"]);
     assert_eq!(run(&mut start), (Some(1), text));
     assert_eq!(lab.server.pids(), []);
     assert!(!lab.path("leases").exists());
@@ -189,7 +190,7 @@ fn refuses(lab: &Lab, by: &[&str], dhcpd: &Path, flags: &[&str], why: &str) {
     for foreground in [true, false] {
         let mut start = lab.server.command("timeout");
         start.arg("20").args(by).arg(dhcpd).arg("-c").arg(&config);
-        start.arg("-l").arg(lab.path("leases")).args(flags);
+        start.arg("-l").arg(lab.path("leases")).arg("-s").arg(lab.path("dhcpd.sock")).args(flags);
         if foreground {
             start.arg("-d");
         }

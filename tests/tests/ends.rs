@@ -89,6 +89,7 @@ fn an_end_before_the_start_is_no_start() {
     let log = lab.write("log", "");
     let mut start = lab.server.command(binary("dhcpd"));
     start.arg("-d").arg("-c").arg(config).arg("-l").arg(lab.path("leases"));
+    start.arg("-s").arg(lab.path("dhcpd.sock"));
     start.env("NOTIFY_SOCKET", lab.path("notify")).stdin(Stdio::null()).stdout(Stdio::null());
     start.stderr(File::create(&log).expect("a log"));
     let mut dhcpd = start.spawn().expect("start dhcpd");
@@ -110,6 +111,7 @@ fn in_the_background_a_lease_file_is_where_it_was_meant() {
     let name = format!("tandem-ends-{}.leases", std::process::id());
     let mut start = lab.server.command(binary("dhcpd"));
     start.current_dir(lab.path("")).arg("-c").arg(&config).arg("-l").arg(&name);
+    start.arg("-s").arg(lab.path("dhcpd.sock"));
     let output = start.output().expect("start dhcpd");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for pid in lab.server.pids() {

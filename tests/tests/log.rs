@@ -149,6 +149,7 @@ fn in_syslog_it_has_facility_daemon_and_who_said_it() {
     let config = lab.write("dhcpd.conf", CONFIG);
     let mut start = lab.server.command(binary("dhcpd"));
     start.arg("-c").arg(&config).arg("-l").arg(lab.path("leases"));
+    start.arg("-s").arg(lab.path("dhcpd.sock"));
     let _stop = Stop(&lab);
     let output = start.output().expect("start dhcpd");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -74,6 +74,7 @@ fn in_the_background_the_start_returns_when_it_serves() {
     let _open_across_exec = nix::unistd::dup(&zero).expect("dup");
     let mut start = lab.server.command(binary("dhcpd"));
     start.arg("-c").arg(&config).arg("-l").arg(lab.path("leases"));
+    start.arg("-s").arg(lab.path("dhcpd.sock"));
     let output = start.output().expect("start dhcpd");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mine = |pid: &u32| process::title(*pid).contains(&config.display().to_string());

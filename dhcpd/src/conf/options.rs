@@ -82,7 +82,12 @@ pub fn find(name: &str) -> Option<Definition> {
 
 /// The name of an option, if it has one.
 pub fn name_of(code: u8) -> Option<&'static str> {
-    BY_NAME.iter().find(|named| named.code == code).map(|named| named.name)
+    named_code(code).map(|named| named.name)
+}
+
+/// The name of an option by its code, and how its value is written.
+pub fn named_code(code: u8) -> Option<&'static Named> {
+    BY_NAME.iter().find(|named| named.code == code)
 }
 
 /// All names, in order.

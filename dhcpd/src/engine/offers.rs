@@ -43,6 +43,13 @@ pub(super) struct Offers {
     free: Vec<u32>,
 }
 
+impl Offer {
+    /// When it lapses, in milliseconds of the monotonic clock.
+    pub(super) fn until(&self) -> u64 {
+        self.until
+    }
+}
+
 impl Offers {
     pub(super) fn new() -> Offers {
         Offers {

@@ -119,6 +119,24 @@ impl Pools {
         self.sizes.get(network as usize).copied().unwrap_or_default()
     }
 
+    /// All spans, ascending.
+    pub(super) fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The number of the span that an address is in, reserved or not.
+    pub(super) fn number(&self, address: u32) -> Option<usize> {
+        let after = self.spans.partition_point(|span| span.low <= address);
+        after.checked_sub(1).filter(|number| address <= self.spans[*number].high)
+    }
+
+    /// How many addresses of a span are reserved.
+    pub(super) fn reserved_in(&self, span: &Span) -> usize {
+        let below = self.reserved.partition_point(|address| *address < span.low);
+        let upto = self.reserved.partition_point(|address| *address <= span.high);
+        upto - below
+    }
+
     /// How many addresses of ranges are reserved.
     pub(super) fn reserved_count(&self) -> usize {
         self.reserved.len()
@@ -200,8 +218,7 @@ impl Pools {
     }
 
     fn in_range(&self, address: u32) -> Option<&Span> {
-        let after = self.spans.partition_point(|span| span.low <= address);
-        self.spans.get(after.checked_sub(1)?).filter(|span| address <= span.high)
+        self.spans.get(self.number(address)?)
     }
 }
 

@@ -3,6 +3,10 @@
 //! There is one decision, in `discover` and `access`. It tells a [`Witness`] each thing it looks at;
 //! the one for packets is [`Nobody`], to whom nothing is put into words.
 
+mod ask;
+
+pub use ask::{Explanation, Question};
+
 use super::core::Core;
 use super::discover::Choice;
 use super::identity::Client;

@@ -40,6 +40,12 @@ pub(super) fn format(time: i64) -> [u8; LEN] {
     text
 }
 
+/// `2026/06/30 10:00:00`, UTC: for people.
+pub(crate) fn plain(time: i64) -> String {
+    let text = format(time);
+    String::from_utf8_lossy(text.get(2..21).unwrap_or_default()).into_owned()
+}
+
 fn pair(n: u32) -> &'static [u8; 2] {
     &PAIRS[(n % 100) as usize]
 }

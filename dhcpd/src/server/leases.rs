@@ -10,6 +10,7 @@ mod shell;
 
 pub(crate) use load::load;
 
+use crate::engine::counters::Counters;
 use crate::engine::{Actions, Engine, Now};
 use crate::journal::commit::Disk;
 use crate::journal::{Event, Failure, Full, Journal, LogFile, Seq};
@@ -84,12 +85,30 @@ pub struct Leases<D = LogFile> {
     /// Why the last rewrite failed: said once, until one succeeds or fails otherwise.
     complaint: Option<String>,
     copy: Vec<u8>,
+    /// Commits that somebody waits for.
+    watched: Vec<Watch>,
+    watches: u64,
+    /// What is wrong with the disk, while something is.
+    trouble: Option<String>,
+    counters: Counters,
+}
+
+/// A commit that somebody waits for.
+struct Watch {
+    number: u64,
+    commit: Seq,
+    outcome: Option<Result<(), String>>,
 }
 
 /// Whether somebody is to hear of a batch only when it is on disk.
 fn waits(actions: &Actions) -> bool {
     actions.replies.iter().any(|reply| reply.durable)
         || actions.hooks.as_ref().is_some_and(|hooks| !hooks.is_empty())
+}
+
+/// How many replies of a batch wait for the disk.
+fn durable(batch: &Actions) -> u64 {
+    batch.replies.iter().filter(|reply| reply.durable).count() as u64
 }
 
 impl<D: Disk> Leases<D> {
@@ -113,6 +132,10 @@ impl<D: Disk> Leases<D> {
             failing: false,
             complaint: None,
             copy: Vec::new(),
+            watched: Vec::new(),
+            watches: 0,
+            trouble: None,
+            counters: Counters::default(),
         }
     }
 
@@ -143,6 +166,8 @@ impl<D: Disk> Leases<D> {
             self.at_last = now.mono + LONG;
         }
         self.records += actions.records;
+        self.counters.journal_records += actions.records as u64;
+        self.counters.journal_commits += 1;
         let result = self.journal.commit(&actions.journal);
         self.committed = result.unwrap_or(self.committed);
         match result {
@@ -157,6 +182,8 @@ impl<D: Disk> Leases<D> {
                 log::error!("commit_leases: unable to commit: too much waits for the disk");
                 // The engine's leases are ahead of the file now: the next file has them.
                 self.wanted = true;
+                self.counters.journal_full += 1;
+                self.suppressed(actions);
                 actions.clear();
             }
         }
@@ -185,6 +212,8 @@ impl<D: Disk> Leases<D> {
             }
             Ok(()) => {}
             Err(failure) => {
+                self.counters.journal_failures += 1;
+                self.trouble = Some(failure.to_string());
                 if !std::mem::replace(&mut self.failing, true) {
                     log::error!("commit_leases: unable to commit: {failure}");
                 }
@@ -192,11 +221,21 @@ impl<D: Disk> Leases<D> {
                 self.wanted = true;
             }
         }
+        if result.is_ok() {
+            self.counters.journal_syncs += 1;
+            self.trouble = None;
+        }
+        for watch in &mut self.watched {
+            if watch.commit <= upto && watch.outcome.is_none() {
+                watch.outcome = Some(result.as_ref().map(|_| ()).map_err(Failure::to_string));
+            }
+        }
         self.told = upto;
         let finished = self.waiting.iter().take_while(|(seq, _)| *seq <= upto).count();
         for (_, batch) in self.waiting.drain(..finished) {
-            if result.is_ok() {
-                send(&batch);
+            match result.is_ok() {
+                true => send(&batch),
+                false => self.counters.replies_suppressed += durable(&batch),
             }
             self.spare.push(batch);
         }
@@ -273,6 +312,7 @@ impl<D: Disk> Leases<D> {
                 self.journal.switch();
                 self.rewrite = Rewrite::Idle;
                 self.complaint = None;
+                self.counters.rewrites += 1;
             }
             Renamed::No(why) => {
                 self.journal.abandon_rewrite();
@@ -288,6 +328,7 @@ impl<D: Disk> Leases<D> {
     }
 
     fn failed(&mut self, why: &dyn std::fmt::Display, now: Now) {
+        self.counters.rewrite_failures += 1;
         let why = why.to_string();
         if self.complaint.as_ref() != Some(&why) {
             log::error!("rewrite the lease file: {why}");
@@ -296,6 +337,48 @@ impl<D: Disk> Leases<D> {
         self.rewrite = Rewrite::Idle;
         self.wanted = true;
         self.not_before = now.mono + if self.failing { AGAIN_SOON } else { AGAIN };
+    }
+
+    fn suppressed(&mut self, batch: &Actions) {
+        self.counters.replies_suppressed += durable(batch);
+    }
+
+    /// The last commit.
+    pub fn committed(&self) -> Seq {
+        self.committed
+    }
+
+    /// Remembers what becomes of the last commit until [`Leases::outcome`] has told it.
+    pub fn watch(&mut self) -> u64 {
+        self.watches += 1;
+        let commit = self.committed;
+        self.watched.push(Watch { number: self.watches, commit, outcome: None });
+        self.watches
+    }
+
+    /// What became of a commit that was watched, once it is known, and once.
+    pub fn outcome(&mut self, number: u64) -> Option<Result<(), String>> {
+        let known = |watch: &Watch| watch.number == number && watch.outcome.is_some();
+        let at = self.watched.iter().position(known)?;
+        self.watched.swap_remove(at).outcome
+    }
+
+    /// What is wrong with writing leases, if something is.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.clone().or_else(|| self.complaint.clone())
+    }
+
+    /// Fills in what happened here.
+    pub fn count(&self, all: &mut Counters) {
+        let own = &self.counters;
+        all.journal_records = own.journal_records;
+        all.journal_commits = own.journal_commits;
+        all.journal_syncs = own.journal_syncs;
+        all.journal_failures = own.journal_failures;
+        all.journal_full = own.journal_full;
+        all.replies_suppressed = own.replies_suppressed;
+        all.rewrites = own.rewrites;
+        all.rewrite_failures = own.rewrite_failures;
     }
 
     /// Whether it is known of everything that was committed what became of it. What nobody waits

@@ -4,6 +4,15 @@ use crate::engine::{Actions, Destination, Reply};
 use crate::link::{Link, OutFrame};
 use crate::socket::Sent;
 use crate::udp::{Outgoing, Udp};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Messages that the system did not take: this is the one process that sends any.
+static UNSENT: AtomicU64 = AtomicU64::new(0);
+
+/// How many messages the system did not take.
+pub fn unsent() -> u64 {
+    UNSENT.load(Ordering::Relaxed)
+}
 
 /// Sends the replies of a batch: those that had to wait for the disk, or the others.
 pub fn send(links: &mut [Link], udp: &mut Udp, indexes: &[u32], actions: &Actions, durable: bool) {
@@ -46,6 +55,7 @@ fn payload<'a>(actions: &'a Actions, reply: &Reply) -> &'a [u8] {
 /// A message that could not leave is like one lost on the wire: the client asks again.
 pub fn report(sent: Sent) {
     if let Some(error) = sent.error {
+        UNSENT.fetch_add(sent.failed as u64, Ordering::Relaxed);
         log::error!("{} messages not sent: {error}", sent.failed);
     }
 }

@@ -14,7 +14,16 @@ const PACKETS: &[Call] = &[
 const CHANNELS: &[Call] = &[
     Call::new(libc::SYS_recvmsg, "the parent and the table handler speak"),
     Call::new(libc::SYS_sendmsg, "the parent and the table handler are spoken to"),
-    Call::new(libc::SYS_getsockopt, "a channel that was handed over is what it should be"),
+    Call::new(
+        libc::SYS_getsockopt,
+        "a channel is what it should be; who asks by the control socket",
+    ),
+    Call::new(libc::SYS_accept4, "dhcpctl connects to the control socket"),
+    Call::when(
+        libc::SYS_setsockopt,
+        &[supervise::confine::When::Is(1, libc::SOL_SOCKET)],
+        "a connection of dhcpctl has room for answers",
+    ),
     Call::when(
         libc::SYS_fcntl,
         &[supervise::confine::When::Is(1, libc::F_SETFD)],

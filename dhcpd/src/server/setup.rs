@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::changes::Changes;
+use super::control::Control;
 use super::leases::{Leases, load};
 use crate::clock::Clock;
 use crate::conf::{self, RecordedSources};
@@ -32,6 +33,7 @@ struct Handed {
     udp: Option<Queues>,
     icmp: Option<OwnedFd>,
     leases: Option<OwnedFd>,
+    control: Option<OwnedFd>,
 }
 
 /// Takes everything, reads configuration and leases, and makes the server of it. `None` if the
@@ -68,6 +70,7 @@ impl Handed {
             }
             ToServer::Icmp(fd) => self.icmp = Some(fd),
             ToServer::Leases(fd) => self.leases = Some(fd),
+            ToServer::Control(fd) => self.control = Some(fd),
             other => return Err(format!("the parent said {other:?} before the start")),
         }
         Ok(())
@@ -111,6 +114,7 @@ impl Handed {
             actions: Actions { hooks: start.hooks.then(Vec::new), ..Actions::default() },
             teller: Teller::default(),
             changes: Changes::new(&start.config),
+            control: Control::new(self.control, start, clock.now()),
             clock,
         })
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
+use nix::unistd;
 
 use super::channel::{Channel, Message, make_room};
 use super::{Error, credentials};
@@ -91,12 +92,81 @@ impl Listener {
     /// # Errors
     /// [`Error::Path`], [`Error::Io`]. The listener stays as it was.
     pub fn accept<Tx: Message, Rx: Message>(&self) -> Result<Option<Connection<Tx, Rx>>, Error> {
-        match self.socket.accept() {
-            Ok((connected, _)) => typed(connected.into()).map(Some),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => Ok(None),
-            Err(e) => Err(at("accept", &self.path, e)),
-        }
+        accept(&self.socket).map_err(|e| match e {
+            Refusal::System(e) => at("accept", &self.path, e),
+            Refusal::Other(e) => e,
+        })
+    }
+
+    /// The same socket for another process, which accepts in place of this one
+    /// ([`Acceptor::from_fd`]). The path stays this one's.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: no descriptor is left.
+    pub fn share(&self) -> Result<OwnedFd, Error> {
+        self.socket.as_fd().try_clone_to_owned().map_err(|e| Error::io("dup", e))
+    }
+
+    /// Makes `group` the socket's group, so that `mode` is about its members. Done by becoming of
+    /// that group for a moment, which needs no right over other people's files: the process must
+    /// have one thread.
+    ///
+    /// # Errors
+    /// [`Error::Path`].
+    pub fn set_group(&self, group: u32) -> Result<(), Error> {
+        let tried = |op, e: Errno| at(op, &self.path, e.into());
+        let before = unistd::getegid();
+        let group = unistd::Gid::from_raw(group);
+        unistd::setegid(group).map_err(|e| tried("setegid for", e))?;
+        let changed = unistd::chown(&self.path, None, Some(group));
+        unistd::setegid(before).map_err(|e| tried("setegid after", e))?;
+        changed.map_err(|e| tried("chgrp", e))
+    }
+}
+
+/// A listening socket that another process made and named: it accepts, and knows no path.
+#[derive(Debug)]
+pub struct Acceptor {
+    socket: UnixListener,
+}
+
+impl Acceptor {
+    /// Takes what [`Listener::share`] gave.
+    pub fn from_fd(socket: OwnedFd) -> Self {
+        Acceptor { socket: socket.into() }
+    }
+
+    /// As [`Listener::accept`].
+    ///
+    /// # Errors
+    /// [`Error::Io`]. The listener stays as it was.
+    pub fn accept<Tx: Message, Rx: Message>(&self) -> Result<Option<Connection<Tx, Rx>>, Error> {
+        accept(&self.socket).map_err(|e| match e {
+            Refusal::System(e) => Error::io("accept", e),
+            Refusal::Other(e) => e,
+        })
+    }
+}
+
+impl AsFd for Acceptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+enum Refusal {
+    System(io::Error),
+    Other(Error),
+}
+
+fn accept<Tx: Message, Rx: Message>(
+    socket: &UnixListener,
+) -> Result<Option<Connection<Tx, Rx>>, Refusal> {
+    match socket.accept() {
+        Ok((connected, _)) => typed(connected.into()).map(Some).map_err(Refusal::Other),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => Ok(None),
+        Err(e) => Err(Refusal::System(e)),
     }
 }
 

@@ -1,0 +1,97 @@
+//! Metrics as Prometheus reads them: the text exposition format, version 0.0.4. Pure.
+//!
+//! Source: <https://prometheus.io/docs/instrumenting/exposition_formats/>. Each family begins with
+//! its HELP and TYPE, and all its samples follow; label values are escaped; counters end in `_total`,
+//! and names have their unit.
+
+use super::message::{Counter, Status};
+use crate::engine::inspect::PoolUse;
+use std::fmt::Write;
+
+/// All of it.
+pub fn exposition(status: Option<&Status>, pools: &[PoolUse], counters: &[Counter]) -> String {
+    let mut out = String::new();
+    if let Some(status) = status {
+        about_daemon(status, &mut out);
+    }
+    about_pools(pools, &mut out);
+    let mut last = "";
+    for Counter { name, help, label, value, count } in counters {
+        if name != last {
+            family(name, help, "counter", &mut out);
+            last = name;
+        }
+        let labels = [(label.as_str(), value.as_str())];
+        sample(name, if label.is_empty() { &[] } else { &labels }, *count, &mut out);
+    }
+    out
+}
+
+fn about_daemon(status: &Status, out: &mut String) {
+    let name = "dhcpd_build_info";
+    family(name, "Which version serves, always 1", "gauge", out);
+    sample(name, &[("version", &status.version)], 1, out);
+    let name = "dhcpd_start_time_seconds";
+    family(name, "When it began to serve, in seconds since the epoch", "gauge", out);
+    sample(name, &[], u64::try_from(status.started).unwrap_or(0), out);
+    let name = "dhcpd_addresses_used";
+    family(name, "Addresses that were ever leased or offered", "gauge", out);
+    sample(name, &[], status.addresses, out);
+    let name = "dhcpd_lease_file_writable";
+    family(name, "Whether leases reach the disk: 0 while they do not", "gauge", out);
+    sample(name, &[], u64::from(status.trouble.is_none()), out);
+    let name = "dhcpd_interface_info";
+    family(name, "Interfaces that are served, always 1", "gauge", out);
+    for served in &status.interfaces {
+        let address = served.address.to_string();
+        let network = served.network.as_deref().unwrap_or("");
+        let labels = [("interface", &*served.name), ("address", &address), ("network", network)];
+        sample(name, &labels, 1, out);
+    }
+    if let Some(connected) = status.tables {
+        let name = "dhcpd_table_handler_up";
+        family(name, "Whether there is a table handler to keep the firewall tables", "gauge", out);
+        sample(name, &[], u64::from(connected), out);
+    }
+}
+
+fn about_pools(pools: &[PoolUse], out: &mut String) {
+    let name = "dhcpd_pool_addresses";
+    family(name, "Addresses of a range by state, which together are all of them", "gauge", out);
+    for pool in pools {
+        let (low, high) = (pool.low.to_string(), pool.high.to_string());
+        for (state, count) in [
+            ("free", pool.free),
+            ("leased", pool.leased),
+            ("offered", pool.offered),
+            ("abandoned", pool.abandoned),
+            ("reserved", pool.reserved),
+        ] {
+            let labels = [
+                ("network", &*pool.network),
+                ("subnet", &*pool.subnet),
+                ("first", &*low),
+                ("last", &*high),
+                ("state", state),
+            ];
+            sample(name, &labels, count, out);
+        }
+    }
+}
+
+fn family(name: &str, help: &str, kind: &str, out: &mut String) {
+    let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+    // Writing to a string does not fail, here and below.
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn sample(name: &str, labels: &[(&str, &str)], value: u64, out: &mut String) {
+    out.push_str(name);
+    for (number, (label, value)) in labels.iter().enumerate() {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let before = if number == 0 { '{' } else { ',' };
+        let _ = write!(out, "{before}{label}=\"{value}\"");
+    }
+    let after = if labels.is_empty() { "" } else { "}" };
+    let _ = writeln!(out, "{after} {value}");
+}
