@@ -21,12 +21,12 @@ fn every_process_has_its_rights_and_descriptors_and_no_others() {
     let lab = Lab::new();
     lab.make_sets();
     let dhcpd = Dhcpd::start(&lab, CONFIG, &TABLES);
-    // stdin, stdout; stderr and the journal's two; parent, handler, link, UDP and ICMP; one lease
-    // file, except for the moment in which it is replaced, as it is soon after the start.
+    // stdin, stdout; stderr and the journal's two; parent, handler, link and UDP with two queues each,
+    // and ICMP; one lease file, except for the moment in which it is replaced, as it is soon after the start.
     let null = || "/dev/null".to_owned();
     let mut wanted = vec![null(), null(), lab.path("leases").display().to_string()];
     wanted.extend(std::iter::repeat_n("pipe".to_owned(), 3));
-    wanted.extend(std::iter::repeat_n("socket".to_owned(), 5));
+    wanted.extend(std::iter::repeat_n("socket".to_owned(), 7));
     let mut server = process::rights(dhcpd.server());
     let limit = Instant::now() + LIMIT;
     while server.fds != wanted && Instant::now() < limit {
