@@ -30,8 +30,16 @@ test: ## every test, those over network namespaces too (as root)
 	@tools/fsx >/dev/null
 	$(CARGO) test --workspace --no-fail-fast
 
-sim: ## hastlite's pair in simulation, until a schedule fails or it is stopped
-	HASTLITE_SIM_COUNT=0 $(CARGO) test --release -p hastlite --lib \
+sim: ## both simulations in turns, until a schedule fails or it is stopped
+	@while DHCPD_SIM_COUNT=200000 $(MAKE) --no-print-directory sim-dhcpd && \
+		HASTLITE_SIM_COUNT=50000 $(MAKE) --no-print-directory sim-pair; do :; done; exit 1
+
+sim-dhcpd: ## dhcpd's leases through crashes of a simulated disk, until a schedule fails
+	DHCPD_SIM_COUNT=$${DHCPD_SIM_COUNT:-0} $(CARGO) test --release -p dhcpd --lib \
+		crash::tests::no_crash_costs_what_was_acknowledged -- --nocapture
+
+sim-pair: ## hastlite's pair in simulation, until a schedule fails
+	HASTLITE_SIM_COUNT=$${HASTLITE_SIM_COUNT:-0} $(CARGO) test --release -p hastlite --lib \
 		sim::tests::schedules_from_fresh_seeds -- --nocapture
 
 bench: ## dhcpd beside Kea, ISC dhcpd and the least there could be; then bench-pair, -supervise, -prefork
@@ -84,4 +92,4 @@ install: ## into $(DESTDIR)$(PREFIX); build first, as another user if you like
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile
 
-.PHONY: build demo demo-pair demo-supervise test sim bench bench-pair bench-supervise bench-prefork check-bsd fuzz-smoke fmt lint deny ci install help
+.PHONY: build demo demo-pair demo-supervise test sim sim-dhcpd sim-pair bench bench-pair bench-supervise bench-prefork check-bsd fuzz-smoke fmt lint deny ci install help

@@ -51,7 +51,7 @@ mod tests_dora;
 #[cfg(test)]
 mod tests_hostile;
 #[cfg(test)]
-mod tests_kit;
+pub(crate) mod tests_kit;
 #[cfg(test)]
 mod tests_log;
 #[cfg(test)]

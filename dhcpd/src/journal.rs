@@ -9,27 +9,25 @@
 //! the descriptors come from the parent, and so does the word that a rename has been done.
 
 pub mod commit;
-#[cfg(test)]
-mod crash_tests;
 mod file;
 #[cfg(test)]
 mod kill_tests;
 #[cfg_attr(target_os = "linux", path = "journal/reserve_linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "journal/reserve_bsd.rs")]
 mod reserve;
-pub mod sim;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 pub use commit::Failure;
 pub use file::LogFile;
+pub(crate) use worker::Worker;
 
 use commit::{Commit, Disk};
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use worker::{Entry, Shared, Worker};
+use worker::{Entry, Shared};
 
 /// How many bytes of records may wait for the disk, those being written included.
 pub const MAX_WAITING: usize = 8 * 1024 * 1024;
@@ -114,6 +112,17 @@ impl<D: Disk> Journal<D> {
         let (wake, waker) = io::pipe()?;
         let shared = Arc::new(Shared::new());
         Ok((Journal { shared, wake, room, last: 0, rewrite: None, rewrites: 0 }, waker))
+    }
+
+    /// A journal without a thread: the caller takes the worker's turns.
+    #[cfg(test)]
+    pub(crate) fn by_turns(file: D, room: Room, piece: u64) -> io::Result<(Self, Worker<D>)> {
+        let (length, open) = file.end()?;
+        let (journal, waker) = Journal::new(room)?;
+        let mut commit = Commit::new(file, length, open);
+        commit.piece = piece;
+        let worker = Worker::new(Arc::clone(&journal.shared), commit, waker);
+        Ok((journal, worker))
     }
 
     /// Whether the next commit will be taken. Packets should stay where they are while it will not.

@@ -9,6 +9,8 @@ mod clock;
 pub mod conf;
 pub mod config;
 mod control;
+#[cfg(test)]
+mod crash;
 pub mod ctl;
 pub mod engine;
 pub mod hooks;

@@ -163,6 +163,10 @@ impl Core {
             let verb = if lease.abandoned { Verb::Abandoned } else { Verb::Leased };
             out.table(verb, address);
             self.put(lease, span, time);
+            // It may come to stand among those that a rewrite of the lease file has passed already.
+            if let Some(slot) = self.leases.address(address) {
+                out.record(self.leases.get(slot), &self.clock);
+            }
         }
     }
 

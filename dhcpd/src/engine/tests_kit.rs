@@ -5,13 +5,13 @@ use crate::config::{Hardware, Host, Place, Range as Addresses, Settings, SharedN
 use crate::wire::code::{ETHERNET, FLAG_BROADCAST};
 use pfhelper::{Command, Verb};
 
-pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-pub(super) const OTHER_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub(crate) const OTHER_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// Of the second network, which only relay agents reach.
-pub(super) const RELAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
-pub(super) const START: i64 = 1_700_000_000;
+pub(crate) const RELAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+pub(crate) const START: i64 = 1_700_000_000;
 
-pub(super) fn ip(text: &str) -> Ipv4Addr {
+pub(crate) fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
@@ -21,7 +21,7 @@ pub(super) fn place() -> Place {
 
 /// Two networks, `10.0.0.0/24` with .10 to .19 and `10.1.0.0/24` with .10 to .12, on one of which
 /// we are.
-pub(super) fn config() -> Config {
+pub(crate) fn config() -> Config {
     let subnet = |network: usize, net: &str, low: &str, high: &str| Subnet {
         network,
         net: net.parse().unwrap(),
@@ -71,23 +71,23 @@ pub(super) fn host(name: &str, mac: [u8; 6], fixed: &[&str]) -> Host {
 
 /// A message to be sent; one of kind 0 is BOOTP.
 #[derive(Clone, Debug)]
-pub(super) struct Ask {
-    pub(super) kind: u8,
-    pub(super) htype: u8,
-    pub(super) hw: Vec<u8>,
-    pub(super) ciaddr: Ipv4Addr,
-    pub(super) giaddr: Ipv4Addr,
-    pub(super) broadcast: bool,
-    pub(super) options: Vec<(u8, Vec<u8>)>,
-    pub(super) file: Vec<u8>,
+pub(crate) struct Ask {
+    pub(crate) kind: u8,
+    pub(crate) htype: u8,
+    pub(crate) hw: Vec<u8>,
+    pub(crate) ciaddr: Ipv4Addr,
+    pub(crate) giaddr: Ipv4Addr,
+    pub(crate) broadcast: bool,
+    pub(crate) options: Vec<(u8, Vec<u8>)>,
+    pub(crate) file: Vec<u8>,
 }
 
-pub(super) fn mac(n: u16) -> [u8; 6] {
+pub(crate) fn mac(n: u16) -> [u8; 6] {
     let [a, b] = n.to_be_bytes();
     [2, 0, 0, 0, a, b]
 }
 
-pub(super) fn ask(kind: u8, client: u16) -> Ask {
+pub(crate) fn ask(kind: u8, client: u16) -> Ask {
     Ask {
         kind,
         htype: ETHERNET,
@@ -128,20 +128,20 @@ pub(super) fn decline(client: u16, address: Ipv4Addr) -> Ask {
 }
 
 impl Ask {
-    pub(super) fn with(mut self, code: u8, value: impl AsRef<[u8]>) -> Ask {
+    pub(crate) fn with(mut self, code: u8, value: impl AsRef<[u8]>) -> Ask {
         self.options.push((code, value.as_ref().to_vec()));
         self
     }
 
-    pub(super) fn id(self, id: &[u8]) -> Ask {
+    pub(crate) fn id(self, id: &[u8]) -> Ask {
         self.with(61, id)
     }
 
-    pub(super) fn relayed(self) -> Ask {
+    pub(crate) fn relayed(self) -> Ask {
         Ask { giaddr: RELAY, ..self }
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut m = vec![0; 236];
         (m[0], m[1], m[2]) = (1, self.htype, self.hw.len() as u8);
         m[4..8].copy_from_slice(&0x1234_5678u32.to_be_bytes());
@@ -209,7 +209,7 @@ pub(super) struct Bench {
     pub(super) out: Actions,
 }
 
-pub(super) fn interfaces() -> Vec<Interface> {
+pub(crate) fn interfaces() -> Vec<Interface> {
     vec![Interface {
         name: "em0".to_owned(),
         index: 3,

@@ -38,6 +38,29 @@ fn q09_a_lease_that_is_in_no_range_any_more_is_kept_and_comes_back() {
     assert_ne!(b.one(&discover(3)).yours(), address);
 }
 
+/// Where it was among the leases may have been copied already, when the lease file is being
+/// rewritten. Found by the simulator of crashes: the next file did not have it.
+#[test]
+fn a_lease_that_comes_back_during_a_rewrite_is_in_the_new_file() {
+    let mut b = Bench::new();
+    let address = b.dora(1);
+    b.reconfigure(shrunk(), interfaces());
+    let mut file = Vec::new();
+    b.one(&discover(2));
+    let other = b.one(&discover(3)).yours();
+    b.one(&select(3, other));
+    let cursor = b.engine.snapshot_from(0, 1, &mut file);
+    assert!(cursor.is_some(), "there is more to be copied");
+    b.reconfigure(config(), interfaces());
+    file.extend_from_slice(&b.out.journal);
+    let mut cursor = cursor;
+    while let Some(at) = cursor {
+        cursor = b.engine.snapshot_from(at, 1, &mut file);
+    }
+    let found = leasefile::read(&file).any(|record| record.unwrap().address == address);
+    assert!(found, "{}", String::from_utf8_lossy(&file));
+}
+
 #[test]
 fn a_lease_kept_aside_ends_like_any_other() {
     let mut b = Bench::new();

@@ -9,6 +9,12 @@ use std::io;
 
 /// One open file, as far as the journal needs it.
 pub trait Disk {
+    /// The file's length in bytes, and whether it ends in the middle of a line.
+    ///
+    /// # Errors
+    /// Any of stat(2) or pread(2).
+    fn end(&self) -> io::Result<(u64, bool)>;
+
     /// Writes all of `bytes` at `offset`, counted in bytes from the beginning of the file.
     ///
     /// # Errors
@@ -82,10 +88,13 @@ pub struct Commit<D> {
     log: Log<D>,
     rewrite: Option<Rewrite<D>>,
     lost: Option<Failure>,
+    /// A snapshot is synced in pieces of this size, in bytes, so that no group has to wait long for
+    /// it.
+    pub(crate) piece: u64,
 }
 
-/// A snapshot is synced in pieces of this size, in bytes, so that no group has to wait long for it.
-const SYNC_EVERY: u64 = 1024 * 1024;
+/// The size of a piece.
+const PIECE: u64 = 1024 * 1024;
 
 impl<D: Disk> Log<D> {
     fn new(disk: D, name: &'static str, length: u64, open: bool) -> Self {
@@ -160,7 +169,7 @@ impl<D: Disk> Commit<D> {
         let mut log = Log::new(disk, "the lease file", length, open);
         // A failure is remembered, and told to the first group.
         let _ = log.sync();
-        Commit { log, rewrite: None, lost: None }
+        Commit { log, rewrite: None, lost: None, piece: PIECE }
     }
 
     /// Appends records to the group that is open. Whether that worked is told by [`Self::sync`].
@@ -206,7 +215,7 @@ impl<D: Disk> Commit<D> {
     pub fn snapshot(&mut self, records: &[u8]) {
         if let Some(rewrite) = &mut self.rewrite {
             rewrite.log.write(records);
-            if rewrite.log.failed.is_none() && rewrite.log.length - rewrite.log.good > SYNC_EVERY {
+            if rewrite.log.failed.is_none() && rewrite.log.length - rewrite.log.good > self.piece {
                 // A failure is found by the check.
                 let _ = rewrite.log.sync();
             }
@@ -269,12 +278,12 @@ impl<D: Disk> Commit<D> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sim::{Faults, SimDirectory, SimFile};
     use super::*;
+    use crate::crash::disk::{FILE, Faults, NEW, SimDirectory, SimFile};
 
     fn disk() -> (SimDirectory, Commit<SimFile>) {
-        let directory = SimDirectory::new(1, usize::MAX, 1000, Faults::default());
-        let commit = Commit::new(directory.create("leases").unwrap(), 0, false);
+        let directory = SimDirectory::new(1, usize::MAX);
+        let commit = Commit::new(directory.open().unwrap(), 0, false);
         (directory, commit)
     }
 
@@ -291,7 +300,7 @@ mod tests {
     fn a_full_disk_costs_the_group_and_no_more() {
         let (directory, mut commit) = disk();
         group(&mut commit, "one\n").unwrap();
-        directory.set_capacity(6);
+        directory.set_room(2);
         commit.write(b"two\n");
         commit.write(b"three\n");
         let failure = commit.sync().unwrap_err();
@@ -300,10 +309,10 @@ mod tests {
             failure.to_string(),
             "write the lease file: No space left on device (os error 28)"
         );
-        assert_eq!(text(&directory, "leases"), "one\n");
-        directory.set_capacity(1000);
+        assert_eq!(text(&directory, FILE), "one\n");
+        directory.set_room(1000);
         group(&mut commit, "four\n").unwrap();
-        assert_eq!(text(&directory, "leases"), "one\nfour\n");
+        assert_eq!(text(&directory, FILE), "one\nfour\n");
     }
 
     #[test]
@@ -314,62 +323,62 @@ mod tests {
         directory.set_faults(Faults::default());
         assert!(group(&mut commit, "two\n").unwrap_err().needs_rewrite);
 
-        assert!(commit.begin_rewrite(directory.create("new").unwrap()));
+        assert!(commit.begin_rewrite(directory.make()));
         commit.snapshot(b"all\n");
         assert!(group(&mut commit, "three\n").is_err());
         assert!(commit.end_snapshot());
         assert!(group(&mut commit, "four\n").is_err(), "the old name is still the broken file's");
-        assert!(!commit.begin_rewrite(directory.create("newer").unwrap()));
+        assert!(!commit.begin_rewrite(directory.open().unwrap()));
         assert!(commit.switch());
         group(&mut commit, "five\n").unwrap();
-        assert_eq!(text(&directory, "new"), "all\nthree\nfour\nfive\n");
+        assert_eq!(text(&directory, NEW), "all\nthree\nfour\nfive\n");
     }
 
     #[test]
     fn a_rewrite_that_fails_early_is_given_up() {
         let (directory, mut commit) = disk();
         group(&mut commit, "one\n").unwrap();
-        assert!(commit.begin_rewrite(directory.create("new").unwrap()));
-        directory.set_capacity(20);
+        assert!(commit.begin_rewrite(directory.make()));
+        directory.set_room(16);
         commit.snapshot(b"more than there is room for\n");
         assert!(!commit.lost_rewrite().unwrap().needs_rewrite);
         assert_eq!(commit.lost_rewrite(), None);
         assert!(!commit.end_snapshot());
         assert!(!commit.switch());
-        directory.set_capacity(1000);
+        directory.set_room(1000);
         group(&mut commit, "two\n").unwrap();
-        assert_eq!(text(&directory, "leases"), "one\ntwo\n");
+        assert_eq!(text(&directory, FILE), "one\ntwo\n");
     }
 
     /// Either file may be the one that is found: a group that is not in both does not count.
     #[test]
     fn while_there_are_two_files_both_must_take_a_group() {
         let (directory, mut commit) = disk();
-        assert!(commit.begin_rewrite(directory.create("new").unwrap()));
+        assert!(commit.begin_rewrite(directory.make()));
         assert!(!commit.switch(), "the new file is not whole");
         commit.snapshot(b"all\n");
         assert!(commit.end_snapshot());
-        directory.set_capacity(4 + 4 + 2); // room in the old file, none in the new one
+        directory.set_room(4 + 2); // room in the old file, none in the new one
         assert!(group(&mut commit, "one\n").is_err());
-        directory.set_capacity(1000);
+        directory.set_room(1000);
         group(&mut commit, "two\n").unwrap();
         commit.abandon_rewrite();
         group(&mut commit, "three\n").unwrap();
-        assert_eq!(text(&directory, "leases"), "one\ntwo\nthree\n");
-        assert_eq!(text(&directory, "new"), "all\ntwo\n");
+        assert_eq!(text(&directory, FILE), "one\ntwo\nthree\n");
+        assert_eq!(text(&directory, NEW), "all\ntwo\n");
     }
 
     #[test]
     fn a_line_a_crash_left_open_is_closed() {
-        let directory = SimDirectory::new(1, usize::MAX, 1000, Faults::default());
-        let mut file = directory.create("leases").unwrap();
+        let directory = SimDirectory::new(1, usize::MAX);
+        let mut file = directory.open().unwrap();
         file.write(b"one\ntw", 0).unwrap();
         let mut commit = Commit::new(file, 6, true);
-        directory.set_capacity(8);
+        directory.set_room(2);
         group(&mut commit, "three\n").unwrap_err();
-        directory.set_capacity(1000);
+        directory.set_room(1000);
         group(&mut commit, "three\n").unwrap();
         group(&mut commit, "four\n").unwrap();
-        assert_eq!(text(&directory, "leases"), "one\ntw\nthree\nfour\n");
+        assert_eq!(text(&directory, FILE), "one\ntw\nthree\nfour\n");
     }
 }

@@ -21,9 +21,10 @@ impl LogFile {
     pub fn new(file: OwnedFd) -> Self {
         LogFile { file: File::from(file), reserved: 0 }
     }
+}
 
-    /// The file's length in bytes, and whether it ends in the middle of a line.
-    pub(super) fn end(&self) -> io::Result<(u64, bool)> {
+impl Disk for LogFile {
+    fn end(&self) -> io::Result<(u64, bool)> {
         let length = self.file.metadata()?.len();
         let mut last = [b'\n'];
         if let Some(offset) = length.checked_sub(1) {
@@ -31,9 +32,7 @@ impl LogFile {
         }
         Ok((length, last != [b'\n']))
     }
-}
 
-impl Disk for LogFile {
     fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = offset.saturating_add(bytes.len() as u64);
         if end > self.reserved {

@@ -1,16 +1,18 @@
 //! A writer with a real journal on a real disk is killed with SIGKILL at any moment, rewrites
 //! included. Whatever it had acknowledged is found by the next one, which goes on.
 
-use super::crash_tests::record;
-use super::sim::Rng;
 use super::tests::{Folder, wait};
 use super::{Event, Journal, LogFile};
+use crate::config::Hardware;
+use crate::crash::random::Rng;
+use crate::lease::LeaseRecord;
 use crate::leasefile;
 use crate::leasefile::store::Store;
 use crate::msg::Renamed;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,6 +22,23 @@ const FILE: &str = "DHCPD_TEST_KILL_FILE";
 const SEED: &str = "DHCPD_TEST_KILL_SEED";
 
 type Versions = BTreeMap<u32, u64>;
+
+/// The record of an address in its `version`th state: each is unlike every other.
+fn record(address: u32, version: u64) -> LeaseRecord {
+    let mut rng = Rng(u64::from(address) << 32 | version);
+    let addr = (0..6).map(|_| rng.draw() as u8).collect();
+    LeaseRecord {
+        starts: version as i64,
+        ends: version as i64 + 3600,
+        hardware: Some(Hardware { htype: 1, addr }),
+        client_id: rng
+            .one_in(2)
+            .then(|| (0..rng.below(30) + 1).map(|_| rng.draw() as u8).collect()),
+        abandoned: rng.one_in(10),
+        client_hostname: rng.one_in(2).then(|| format!("client-{}", rng.draw()).into_bytes()),
+        ..LeaseRecord::new(Ipv4Addr::from(address))
+    }
+}
 
 /// Reads the file and makes sure that each record in it was written just so.
 fn read(path: &Path) -> Versions {

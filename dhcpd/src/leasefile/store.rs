@@ -44,7 +44,7 @@ struct Place {
 pub struct Error(String);
 
 impl Error {
-    pub(super) fn new(tried: &str, path: &Path, error: impl fmt::Display) -> Self {
+    pub(crate) fn new(tried: &str, path: &Path, error: impl fmt::Display) -> Self {
         Error(format!("{tried} {}: {error}", path.display()))
     }
 }

@@ -196,7 +196,7 @@ impl<D: Disk> Leases<D> {
         self.journal.done(&mut events);
         for event in events.drain(..) {
             match event {
-                Event::Done { upto, result } => self.done(upto, result, &mut send),
+                Event::Done { upto, result } => self.done(upto, result, now, &mut send),
                 Event::SnapshotTaken => self.copy(engine),
                 Event::Rewritten => self.rewrite = Rewrite::Whole,
                 Event::RewriteFailed(failure) => self.failed(&failure, now),
@@ -205,7 +205,13 @@ impl<D: Disk> Leases<D> {
         self.events = events;
     }
 
-    fn done(&mut self, upto: Seq, result: Result<(), Failure>, send: &mut impl FnMut(&Actions)) {
+    fn done(
+        &mut self,
+        upto: Seq,
+        result: Result<(), Failure>,
+        now: Now,
+        send: &mut impl FnMut(&Actions),
+    ) {
         match &result {
             Ok(()) if std::mem::take(&mut self.failing) => {
                 log::warn!("commit_leases: leases are on disk again");
@@ -217,8 +223,10 @@ impl<D: Disk> Leases<D> {
                 if !std::mem::replace(&mut self.failing, true) {
                     log::error!("commit_leases: unable to commit: {failure}");
                 }
-                // The engine is ahead of the file now; the next one has everything.
+                // The engine is ahead of the file now; the next one has everything. Not in a while,
+                // because an earlier rewrite failed: nobody may be acknowledged until then.
                 self.wanted = true;
+                self.not_before = self.not_before.min(now.mono + AGAIN_SOON);
             }
         }
         if result.is_ok() {
@@ -381,9 +389,48 @@ impl<D: Disk> Leases<D> {
         all.rewrite_failures = own.rewrite_failures;
     }
 
+    /// Whether the lease file is being rewritten.
+    #[cfg(test)]
+    pub(crate) fn is_rewriting(&self) -> bool {
+        self.rewrite != Rewrite::Idle
+    }
+
     /// Whether it is known of everything that was committed what became of it. What nobody waits
     /// for, such as a lease that was given back, counts too.
     pub(crate) fn is_settled(&self) -> bool {
         self.told >= self.committed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::crash::disk::{Faults, SimDirectory};
+    use crate::engine::EngineOptions;
+    use crate::journal::Room;
+    use std::sync::Arc;
+
+    /// Found by the simulator of crashes: for a minute nobody would have been acknowledged.
+    #[test]
+    fn a_file_that_broke_is_replaced_soon_though_a_rewrite_has_just_failed() {
+        let disk = SimDirectory::new(1, usize::MAX);
+        let now = Now { wall: 1_000_000_000, mono: 0 };
+        let file = disk.open().unwrap();
+        let (journal, mut worker) = Journal::by_turns(file, Room::default(), 1000).unwrap();
+        let mut leases = Leases::new(journal, Limits::default(), now);
+        let engine = Engine::new(Arc::new(Config::default()), vec![], EngineOptions::default());
+        assert_eq!(leases.wish(now), Some(ToParent::WantNewFile));
+        leases.new_file(Err("no room".to_owned()), &engine, now);
+        assert_eq!(leases.next_step(), Some(AGAIN), "the old file is as good as ever");
+
+        disk.set_faults(Faults { sync: 1, ..Faults::default() });
+        let journal = b"lease\n".to_vec();
+        leases.commit(&mut Actions { journal, records: 1, ..Actions::default() }, now);
+        worker.turn();
+        leases.hear(&engine, now, |_| panic!("it is not on disk"));
+        assert_eq!(leases.next_step(), Some(AGAIN_SOON));
+        let then = Now { mono: AGAIN_SOON, ..now };
+        assert_eq!(leases.wish(then), Some(ToParent::WantNewFile));
     }
 }
