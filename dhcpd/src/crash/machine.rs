@@ -7,7 +7,7 @@ use super::disk::{FILE, SimDirectory, SimFile};
 use super::model::{Model, Request, Time};
 use super::random::Rng;
 use crate::config::{Config, Range};
-use crate::engine::tests_kit::{Ask, START, config, interfaces};
+use crate::engine::tests_kit::{Ask, SERVER, START, config, interfaces};
 use crate::engine::{Actions, Engine, EngineOptions, Meta, Now};
 use crate::journal::{Journal, Room, Worker};
 use crate::leasefile;
@@ -309,7 +309,8 @@ impl Machine {
             served: true,
             source: if ask.giaddr.is_unspecified() { ask.ciaddr } else { ask.giaddr },
             source_port: 68,
-            dest: Ipv4Addr::BROADCAST,
+            // Who has an address and knows no better speaks to us.
+            dest: if ask.ciaddr.is_unspecified() { Ipv4Addr::BROADCAST } else { SERVER },
             mac: hw.filter(|_| ask.giaddr.is_unspecified()),
         };
         let (now, time) = (self.now(), self.time());
