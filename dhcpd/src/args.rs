@@ -2,6 +2,7 @@
 
 use pfhelper::{Table, Tables};
 use std::ffi::{OsStr, OsString};
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -36,7 +37,9 @@ pub struct Args {
     pub leases: PathBuf,
     /// `-s`: where dhcpctl(8) finds us; `none`: nowhere.
     pub control: Control,
-    /// `-u`, `-Y`, `-y`: understood, not active yet; each as it was written.
+    /// `-u`: UDP mode, and the address its socket is bound to.
+    pub udp: Option<Ipv4Addr>,
+    /// `-Y`, `-y`: understood, not active yet; each as it was written.
     pub inactive: Vec<String>,
     /// The interfaces to serve; none means all that have a subnet.
     pub interfaces: Vec<String>,
@@ -60,6 +63,13 @@ impl Control {
             b"none" => Control::None,
             _ => Control::At(PathBuf::from(value)),
         }
+    }
+}
+
+impl Args {
+    /// Whether nothing but UDP mode's own socket is heard.
+    pub fn is_udp_only(&self) -> bool {
+        self.udp.is_some() && self.interfaces.is_empty()
     }
 }
 
@@ -103,8 +113,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
                 b'l' => args.leases = PathBuf::from(value("l")?),
                 b's' => args.control = Control::named(value("s")?),
                 b'u' => {
-                    args.inactive
-                        .push(format!("-u{}", text("-u", OsStr::from_bytes(&bytes[at..]))?));
+                    args.udp = Some(bind_address(OsStr::from_bytes(&bytes[at..]))?);
                     at = bytes.len();
                 }
                 b'Y' => args.inactive.push(format!("-Y {}", text("-Y", &value("Y")?)?)),
@@ -126,6 +135,14 @@ fn text(what: &str, value: &OsStr) -> Result<String, String> {
 fn table(flag: &str, value: OsString) -> Result<Table, String> {
     let name = text("table", &value)?;
     name.parse().map_err(|error| format!("-{flag} {name}: {error}"))
+}
+
+/// The rest of the word behind `-u`.
+fn bind_address(value: &OsStr) -> Result<Ipv4Addr, String> {
+    match text("-u", value)? {
+        address if address.is_empty() => Ok(Ipv4Addr::BROADCAST),
+        address => address.parse().map_err(|_| format!("-u{address}: not an IPv4 address")),
+    }
 }
 
 fn hook(value: OsString) -> Result<PathBuf, String> {
@@ -185,9 +202,14 @@ mod tests {
         assert!(args.foreground && args.check && args.verbose);
         assert_eq!(args.config, PathBuf::from("/tmp/a"));
         assert_eq!(args.leases, PathBuf::from("/tmp/b"));
-        assert_eq!(args.inactive, ["-u192.0.2.1", "-Y em0", "-y em1"]);
+        assert_eq!(args.udp, Some(Ipv4Addr::new(192, 0, 2, 1)));
+        assert_eq!(args.inactive, ["-Y em0", "-y em1"]);
         assert_eq!(args.interfaces, ["vio0"]);
-        assert_eq!(run("-u em0").unwrap().inactive, ["-u"]);
+        let both = run("-u em0").unwrap();
+        assert_eq!(both.udp, Some(Ipv4Addr::BROADCAST));
+        assert_eq!(both.interfaces, ["em0"]);
+        assert_eq!(run("em0").unwrap().udp, None);
+        assert_eq!(run("-uem0").unwrap_err(), "-uem0: not an IPv4 address");
         assert_eq!(run("-- -x").unwrap().interfaces, ["-x"]);
     }
 

@@ -35,6 +35,7 @@ mod request;
 mod resolve;
 mod share;
 mod snapshot;
+mod udp_mode;
 mod wheel;
 pub mod why;
 

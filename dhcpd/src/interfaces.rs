@@ -5,7 +5,7 @@
 use crate::socket::Error;
 use ipnetwork::Ipv4Network;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
-use nix::net::if_::InterfaceFlags;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use std::net::Ipv4Addr;
 
 /// One interface.
@@ -55,7 +55,13 @@ pub fn list() -> Result<Vec<Interface>, Error> {
     for entry in entries {
         merge(&mut interfaces, &entry);
     }
-    // An interface without a link-level entry has no index, and cannot be named to the system.
+    for interface in &mut interfaces {
+        if interface.index == 0 {
+            // On Linux a tunnel has no link-level address, and getifaddrs(3) no index for it.
+            interface.index = if_nametoindex(interface.name.as_str()).unwrap_or(0);
+        }
+    }
+    // Without one it cannot be named to the system: it has just gone.
     interfaces.retain(|interface| interface.index != 0);
     Ok(interfaces)
 }

@@ -27,6 +27,26 @@ pub struct Refused {
     pub named: bool,
 }
 
+/// The interfaces that UDP mode (`-u`) may hear from, tunnels among them: those with an address in
+/// a subnet and without a packet socket.
+pub fn tunnels(
+    served: &[Interface],
+    there: &[interfaces::Interface],
+    config: &Config,
+) -> Vec<Interface> {
+    let tunnel = |i: &&interfaces::Interface| {
+        let in_subnet = |address| config.subnet_of(address).is_some();
+        !served.iter().any(|served| served.index == i.index) && i.address().is_some_and(in_subnet)
+    };
+    let interface = |i: &interfaces::Interface| Interface {
+        name: i.name.clone(),
+        index: i.index,
+        mac: i.mac.unwrap_or_default(),
+        addresses: i.addresses.iter().map(|network| network.ip()).collect(),
+    };
+    there.iter().filter(tunnel).map(interface).collect()
+}
+
 /// The interfaces to serve: those named, else all that could be. One is left out when it has no
 /// address, or no subnet has its first address, or an earlier one serves that subnet already.
 pub fn choose(named: &[String], there: &[interfaces::Interface], config: &Config) -> Choice {
@@ -148,6 +168,21 @@ mod tests {
                 "Can't listen on em3 - em0 serves the subnet of 192.0.2.2 already.",
             ]
         );
+    }
+
+    #[test]
+    fn udp_mode_hears_from_what_no_packet_socket_reads() {
+        let mut there = [
+            interface("lo", Some("127.0.0.1/8"), InterfaceFlags::IFF_LOOPBACK),
+            interface("em0", Some("192.0.2.1/24"), LAN),
+            interface("tun0", Some("198.51.100.1/32"), InterfaceFlags::IFF_POINTOPOINT),
+            interface("em1", Some("203.0.113.1/24"), LAN),
+            interface("tun1", None, InterfaceFlags::IFF_POINTOPOINT),
+        ];
+        (1..).zip(&mut there).for_each(|(index, interface)| interface.index = index);
+        let served = choose(&["em0".to_owned()], &there, &config()).chosen;
+        assert_eq!(names(&tunnels(&served, &there, &config())), ["tun0"]);
+        assert_eq!(names(&tunnels(&[], &there, &config())), ["em0", "tun0"]);
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn start(mut args: Args) -> Result<(), String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("must be started as root: it opens packet sockets and port 67".to_owned());
     }
-    let (mut listening, first) = parent::Listening::start(&args.interfaces, &config)?;
+    let (mut listening, first) = parent::Listening::start(&args.interfaces, args.udp, &config)?;
     // In the background the working directory is another one.
     let base = std::env::current_dir().map_err(|e| format!("find the working directory: {e}"))?;
     args.leases = std::path::absolute(&args.leases)

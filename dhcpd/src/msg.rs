@@ -46,6 +46,11 @@ pub enum ToServer {
     Apply,
     /// The UDP socket of port 67.
     Udp(OwnedFd),
+    /// The socket of UDP mode: beside [`ToServer::Udp`], or in its place where no link is read.
+    UdpMode(OwnedFd),
+    /// An interface that UDP mode may hear from, or what has become of it: without an address,
+    /// nothing. At start, and whenever it has changed.
+    UdpInterface(Interface),
     /// The queue of DISCOVERs that belongs to the interface, or to the UDP socket, told last.
     Discovers(OwnedFd),
     /// The raw ICMP socket.
@@ -188,6 +193,11 @@ impl Message for ToServer {
                 19
             }
             ToServer::Apply => 21,
+            ToServer::UdpMode(_) => 24,
+            ToServer::UdpInterface(interface) => {
+                interface.encode(&mut out);
+                25
+            }
             ToServer::Udp(_) => 3,
             ToServer::Discovers(_) => 20,
             ToServer::Icmp(_) => 4,
@@ -236,6 +246,7 @@ impl Message for ToServer {
         match self {
             ToServer::Interface(_, fd)
             | ToServer::Udp(fd)
+            | ToServer::UdpMode(fd)
             | ToServer::Discovers(fd)
             | ToServer::Icmp(fd)
             | ToServer::Helper(fd)
@@ -247,6 +258,7 @@ impl Message for ToServer {
             | ToServer::Readdressed(_)
             | ToServer::InterfaceGone(_)
             | ToServer::Apply
+            | ToServer::UdpInterface(_)
             | ToServer::Start(_)
             | ToServer::NoNewFile(_)
             | ToServer::Renamed(_)
@@ -275,6 +287,11 @@ impl Message for ToServer {
             21 => {
                 no_fd(fd)?;
                 ToServer::Apply
+            }
+            24 => ToServer::UdpMode(wanted(fd)?),
+            25 => {
+                no_fd(fd)?;
+                ToServer::UdpInterface(Interface::decode(&mut input)?)
             }
             3 => ToServer::Udp(wanted(fd)?),
             4 => ToServer::Icmp(wanted(fd)?),

@@ -76,7 +76,15 @@ pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
     let account = supervise::user(USER).map_err(text)?;
     let control = control::open(&service.args.control, account.gid)?;
     let store = Store::open(&service.args.leases).map_err(text)?;
-    let udp = udp::open(Ipv4Addr::UNSPECIFIED, Accept::Unicast).map_err(text)?;
+    let udp = match service.args.is_udp_only() {
+        // UDP mode alone: nothing else is heard than what its own socket gets.
+        true => None,
+        false => Some(udp::open(Ipv4Addr::UNSPECIFIED, Accept::Unicast).map_err(text)?),
+    };
+    let udp_mode = match service.args.udp {
+        Some(address) => Some(udp::open(address, Accept::All).map_err(text)?),
+        None => None,
+    };
     let icmp = icmp::open().map_err(text)?;
     let signals = Signals::open(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map_err(text)?;
 
@@ -101,7 +109,7 @@ pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
     let mut parent = Parent { signals, store, control, server, helper, hooks, reload, quit: false };
 
     let result = parent
-        .hand_over(args, sources, interfaces, udp, icmp)
+        .hand_over(args, sources, interfaces, (udp, udp_mode), icmp)
         .and_then(|()| parent.until_ready())
         .and_then(|()| match parent.quit {
             // Told to end before service had begun, which then is never said.
@@ -124,13 +132,16 @@ impl Parent {
         args: &Args,
         sources: &[u8],
         interfaces: Vec<ToServer>,
-        udp: Queues,
+        (udp, udp_mode): (Option<Queues>, Option<Queues>),
         icmp: OwnedFd,
     ) -> Result<(), String> {
         self.tell_sources(sources)?;
         interfaces.iter().try_for_each(|interface| self.tell(interface))?;
-        self.tell(&ToServer::Udp(udp.others))?;
-        udp.discovers.map_or(Ok(()), |queue| self.tell(&ToServer::Discovers(queue)))?;
+        if let Some(udp) = udp {
+            self.tell(&ToServer::Udp(udp.others))?;
+            udp.discovers.map_or(Ok(()), |queue| self.tell(&ToServer::Discovers(queue)))?;
+        }
+        udp_mode.map_or(Ok(()), |udp| self.tell(&ToServer::UdpMode(udp.others)))?;
         self.tell(&ToServer::Icmp(icmp))?;
         let leases = self.store.lease_file().map_err(text)?;
         self.tell(&ToServer::Leases(leases))?;

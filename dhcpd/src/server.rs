@@ -8,6 +8,7 @@ mod control;
 pub(crate) mod leases;
 mod replies;
 mod setup;
+mod udp_mode;
 
 #[cfg_attr(target_os = "linux", path = "server/rules_linux.rs")]
 #[cfg_attr(target_os = "openbsd", path = "server/rules_openbsd.rs")]
@@ -37,6 +38,7 @@ use proto::unix::{Channel, Error as ChannelError};
 use std::os::fd::AsFd;
 use supervise::confine::{Confinement, confine};
 use supervise::{inherited_channel, logger};
+use udp_mode::UdpMode;
 
 /// How many batches are taken from one queue before the next have their turn; of DISCOVERs one.
 const TURNS: usize = 4;
@@ -74,6 +76,7 @@ struct Server<'a> {
     /// The system's indexes of the links' interfaces, in the same order.
     indexes: Vec<u32>,
     udp: Udp,
+    udp_mode: Option<UdpMode>,
     icmp: Icmp,
     leases: Leases,
     feed: Feed,
@@ -132,7 +135,8 @@ impl Server<'_> {
         // at all: one with an error would say so until it is read, whatever it is asked for.
         if !self.leases.is_congested() {
             let links = self.links.iter().filter(|link| !link.is_gone()).flat_map(Link::fds);
-            let queues = self.udp.fds().chain(links);
+            let mode = self.udp_mode.iter().flat_map(UdpMode::fds);
+            let queues = self.udp.fds().chain(mode).chain(links);
             fds.extend(queues.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
         if let Some(helper) = &self.helper {
@@ -167,6 +171,12 @@ impl Server<'_> {
             for (queue, turns) in [(Queue::Others, TURNS), (Queue::Discovers, 1)] {
                 self.take_from_links(queue, turns, now);
                 self.take_from_udp(queue, turns, now);
+            }
+            if let Some(mode) = &mut self.udp_mode {
+                let engine = (&mut self.engine, now, &mut self.actions);
+                if let Err(error) = mode.take(&mut self.udp, &self.indexes, TURNS, engine) {
+                    log::error!("{error}");
+                }
             }
         }
         let Server { engine, actions, .. } = self;
@@ -208,6 +218,9 @@ impl Server<'_> {
     }
 
     fn take_from_udp(&mut self, queue: Queue, turns: usize, now: Now) {
+        if self.udp_mode.as_ref().is_some_and(UdpMode::is_only) {
+            return;
+        }
         let Server { engine, actions, indexes, .. } = self;
         for _ in 0..turns {
             let taken = self.udp.receive(queue, |received| {
@@ -286,6 +299,11 @@ impl Server<'_> {
                 Ok(None) => return Ok(true),
                 Err(ChannelError::Closed) => return Ok(false),
                 Err(error) => return Err(format!("channel to the parent: {error}")),
+                Ok(Some(ToServer::UdpInterface(interface))) => {
+                    if let Some(mode) = &mut self.udp_mode {
+                        mode.learn(interface);
+                    }
+                }
                 Ok(Some(ToServer::Helper(fd))) => {
                     let channel = Channel::from_fd(fd)
                         .map_err(|e| format!("channel to the pf table handler: {e}"))?;

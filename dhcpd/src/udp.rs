@@ -32,6 +32,8 @@ pub enum Accept {
 pub struct Received<'a> {
     /// The system's index of the interface it came by.
     pub interface: u32,
+    /// Our address on that interface, where the system says it.
+    pub local: Ipv4Addr,
     /// IP source.
     pub source: Ipv4Addr,
     /// UDP source port.
@@ -113,10 +115,11 @@ impl Udp {
         let Some(fd) = self.queues.fd(queue) else { return Ok(0) };
         let accept = self.accept;
         let received = self.inbox.receive(fd, |message| {
-            let (interface, dest) = system::arrival(message.control);
+            let (interface, local, dest) = system::arrival(message.control);
             if system::is_wanted(accept, dest) {
                 each(&Received {
                     interface,
+                    local,
                     source: *message.source.ip(),
                     source_port: message.source.port(),
                     dest,

@@ -27,14 +27,16 @@ pub(super) fn is_wanted(accept: Accept, dest: Ipv4Addr) -> bool {
     accept == Accept::All || !(dest.is_broadcast() || dest.is_multicast())
 }
 
-/// By which interface (struct sockaddr_dl: length, family, 16 bits of index) and to which address.
-pub(super) fn arrival(control: &[u8]) -> (u32, Ipv4Addr) {
+/// By which interface (struct sockaddr_dl: length, family, 16 bits of index) and to which address;
+/// our address on that interface is not said.
+pub(super) fn arrival(control: &[u8]) -> (u32, Ipv4Addr, Ipv4Addr) {
     let link = control::find(control, libc::IPPROTO_IP, libc::IP_RECVIF).unwrap_or_default();
     let index = link.get(2..).and_then(|index| index.first_chunk());
     let dest = control::find(control, libc::IPPROTO_IP, libc::IP_RECVDSTADDR);
     let dest = dest.and_then(|dest| dest.first_chunk::<4>());
     (
         index.map_or(0, |index| u32::from(u16::from_ne_bytes(*index))),
+        Ipv4Addr::UNSPECIFIED,
         dest.map_or(Ipv4Addr::UNSPECIFIED, |dest| Ipv4Addr::from(*dest)),
     )
 }

@@ -37,17 +37,20 @@ fn choose_queue(socket: &Socket) -> io::Result<()> {
     set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, program)
 }
 
-/// The filter has decided.
-pub(super) fn is_wanted(_accept: Accept, _dest: Ipv4Addr) -> bool {
-    true
+/// The filter goes by what the link says, and a tunnel has none: there every packet is to us alone.
+pub(super) fn is_wanted(accept: Accept, dest: Ipv4Addr) -> bool {
+    accept == Accept::All || !(dest.is_broadcast() || dest.is_multicast())
 }
 
-/// By which interface and to which address (struct in_pktinfo: index, our address, header's).
-pub(super) fn arrival(control: &[u8]) -> (u32, Ipv4Addr) {
+/// By which interface, our address there, and to which address (struct in_pktinfo).
+pub(super) fn arrival(control: &[u8]) -> (u32, Ipv4Addr, Ipv4Addr) {
     let info = control::find(control, libc::IPPROTO_IP, libc::IP_PKTINFO).unwrap_or_default();
     let index = control::int(info).unwrap_or_default().cast_unsigned();
-    let dest = info.get(8..).and_then(|dest| dest.first_chunk::<4>());
-    (index, dest.map_or(Ipv4Addr::UNSPECIFIED, |dest| Ipv4Addr::from(*dest)))
+    let address = |at: usize| {
+        let bytes = info.get(at..).and_then(|rest| rest.first_chunk::<4>());
+        bytes.map_or(Ipv4Addr::UNSPECIFIED, |bytes| Ipv4Addr::from(*bytes))
+    };
+    (index, address(4), address(8))
 }
 
 pub(super) fn departure(interface: Option<u32>, source: Ipv4Addr) -> ([u8; ROOM], usize) {

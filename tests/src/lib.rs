@@ -21,5 +21,6 @@ pub mod peer;
 pub mod process;
 pub mod random;
 pub mod relayed;
+pub mod tun;
 pub mod wire;
 pub mod writes;

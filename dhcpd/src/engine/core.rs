@@ -57,6 +57,8 @@ pub(super) struct Core {
     pub(super) ping_room: Seldom,
     pub(super) contests: Seldom,
     pub(super) counters: Counters,
+    /// While a message of UDP mode is looked at: the subnet of the interface it came by.
+    pub(super) tunnel: Option<SubnetId>,
     /// What of the ranges is ours to give.
     pub(super) share: Share,
     pub(super) queries: Option<Queries>,
@@ -88,6 +90,7 @@ impl Core {
             ping_room: Seldom::default(),
             contests: Seldom::default(),
             counters: Counters::default(),
+            tunnel: None,
             share: Share::All,
             queries: None,
             config,

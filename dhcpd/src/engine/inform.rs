@@ -18,7 +18,7 @@ impl Core {
         log::info!("DHCPINFORM from {ciaddr}");
         let link = self.link(packet).filter(|_| ciaddr.is_unspecified());
         let at = link.unwrap_or(ciaddr);
-        let Some(subnet) = self.config.subnet_of(at) else {
+        let Some(subnet) = self.config.subnet_of(at).or(self.tunnel) else {
             log::debug!("DHCPINFORM from {at}: unknown network");
             self.counters.unknown_network += 1;
             return;

@@ -8,12 +8,13 @@
 use crate::config::Config;
 use crate::interfaces;
 use crate::link;
-use crate::listen::{Choice, Refused, choose, impossible};
+use crate::listen::{Choice, Refused, choose, impossible, tunnels};
 use crate::msg::{Interface, ToServer};
 use crate::socket::Queues;
 use crate::watch::Watch;
 use log::Level;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Listening {
     named: Vec<String>,
+    /// `-u`, and its address.
+    udp: Option<Ipv4Addr>,
     watch: Watch,
     /// As the server has them.
     served: Vec<Interface>,
+    /// Those that UDP mode hears from, likewise.
+    tunnels: Vec<Interface>,
     /// What the log has said of those that are not served, by name.
     refused: BTreeMap<String, String>,
     /// When to look at the interfaces again, if so.
@@ -42,6 +47,7 @@ pub struct Plan {
     /// What to tell the server, in order.
     pub messages: Vec<ToServer>,
     served: Vec<Interface>,
+    tunnels: Vec<Interface>,
     refused: Vec<Refused>,
     lines: Vec<(Level, String)>,
 }
@@ -51,13 +57,19 @@ impl Listening {
     ///
     /// # Errors
     /// One that was named can never be served, or the packet socket of one cannot be opened.
-    pub fn start(named: &[String], config: &Config) -> Result<(Listening, Plan), String> {
+    pub fn start(
+        named: &[String],
+        udp: Option<Ipv4Addr>,
+        config: &Config,
+    ) -> Result<(Listening, Plan), String> {
         // Before the first look, so that nothing happens between the two.
         let watch = Watch::open().map_err(|e| e.to_string())?;
         let listening = Listening {
             named: named.to_vec(),
+            udp,
             watch,
             served: Vec::new(),
+            tunnels: Vec::new(),
             refused: BTreeMap::new(),
             look: None,
             looked: Instant::now(),
@@ -67,8 +79,8 @@ impl Listening {
         if let Some(wrong) = impossible(named, &there) {
             return Err(wrong);
         }
-        let plan =
-            listening.compare(choose(named, &there, config), &there, |_, error| Err(error))?;
+        let choice = listening.choose(&there, config);
+        let plan = listening.compare(choice, &there, config, |_, error| Err(error))?;
         Ok((listening, plan))
     }
 
@@ -77,8 +89,8 @@ impl Listening {
         let mut there = interfaces::list().map_err(|e| e.to_string())?;
         // Who serves a subnet already goes on to serve it.
         there.sort_by_key(|i| !self.served.iter().any(|served| served.name == i.name));
-        let choice = choose(&self.named, &there, config);
-        self.compare(choice, &there, |name, error| {
+        let choice = self.choose(&there, config);
+        self.compare(choice, &there, config, |name, error| {
             Ok(Refused {
                 name: name.to_owned(),
                 line: format!("Can't listen on {name} - {error}."),
@@ -87,12 +99,43 @@ impl Listening {
         })
     }
 
+    /// The interfaces to serve: in UDP mode none that is not named.
+    fn choose(&self, there: &[interfaces::Interface], config: &Config) -> Choice {
+        match self.is_udp_only() {
+            true => Choice::default(),
+            false => choose(&self.named, there, config),
+        }
+    }
+
+    fn is_udp_only(&self) -> bool {
+        self.udp.is_some() && self.named.is_empty()
+    }
+
+    /// What UDP mode is to hear from, and what to tell the server of it.
+    fn compare_tunnels(
+        &self,
+        served: &[Interface],
+        there: &[interfaces::Interface],
+        config: &Config,
+    ) -> (Vec<Interface>, Vec<ToServer>) {
+        if self.udp.is_none() {
+            return (Vec::new(), Vec::new());
+        }
+        let tunnels = tunnels(served, there, config);
+        let gone = self.tunnels.iter().filter(|old| !tunnels.iter().any(|i| i.index == old.index));
+        let gone = gone.map(|old| Interface { addresses: Vec::new(), ..old.clone() });
+        let new = tunnels.iter().filter(|i| !self.tunnels.contains(i)).cloned();
+        let messages = gone.chain(new).map(ToServer::UdpInterface).collect();
+        (tunnels, messages)
+    }
+
     /// The difference between what is served and what is to be. `failed` gets the name of what
     /// cannot be opened, and why.
     fn compare(
         &self,
         choice: Choice,
         there: &[interfaces::Interface],
+        config: &Config,
         failed: impl Fn(&str, String) -> Result<Refused, String>,
     ) -> Result<Plan, String> {
         let Choice { chosen, mut refused } = choice;
@@ -133,10 +176,16 @@ impl Listening {
             }
         }
         self.say_refused(&refused, &mut lines);
-        if served.is_empty() && !(self.begun && self.served.is_empty()) {
+        let none = served.is_empty() && !(self.begun && self.served.is_empty());
+        if none && !self.is_udp_only() {
             lines.push((Level::Warn, "No interfaces to listen on.".to_owned()));
         }
-        Ok(Plan { messages, served, refused, lines })
+        if let Some(address) = self.udp.filter(|_| !self.begun) {
+            lines.push((Level::Info, format!("Listening on {address}:67/udp.")));
+        }
+        let (tunnels, told) = self.compare_tunnels(&served, there, config);
+        messages.extend(told);
+        Ok(Plan { messages, served, tunnels, refused, lines })
     }
 
     /// What is to be said of interfaces that are not served: what has not been said already.
@@ -158,12 +207,13 @@ impl Listening {
     /// Takes a plan as what is the case from now on, says so, and returns the messages for the
     /// server.
     pub fn adopt(&mut self, plan: Plan) -> Vec<ToServer> {
-        let Plan { messages, served, refused, lines } = plan;
+        let Plan { messages, served, tunnels, refused, lines } = plan;
         for (level, line) in lines {
             log::log!(level, "{line}");
         }
         self.begun = true;
         self.served = served;
+        self.tunnels = tunnels;
         self.refused = refused.into_iter().map(|refused| (refused.name, refused.line)).collect();
         messages
     }

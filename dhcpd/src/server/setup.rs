@@ -4,6 +4,7 @@ use super::Server;
 use super::changes::Changes;
 use super::control::Control;
 use super::leases::{Leases, load};
+use super::udp_mode::UdpMode;
 use crate::clock::Clock;
 use crate::conf::{self, RecordedSources};
 use crate::config::Config;
@@ -31,6 +32,8 @@ struct Handed {
     sources: Vec<u8>,
     interfaces: Vec<(crate::msg::Interface, Queues)>,
     udp: Option<Queues>,
+    udp_mode: Option<OwnedFd>,
+    udp_interfaces: Vec<crate::msg::Interface>,
     icmp: Option<OwnedFd>,
     leases: Option<OwnedFd>,
     control: Option<OwnedFd>,
@@ -68,6 +71,8 @@ impl Handed {
                 let queues = self.udp.as_mut().or(last);
                 queues.ok_or("a queue of DISCOVERs before any other")?.discovers = Some(fd);
             }
+            ToServer::UdpMode(fd) => self.udp_mode = Some(fd),
+            ToServer::UdpInterface(interface) => self.udp_interfaces.push(interface),
             ToServer::Icmp(fd) => self.icmp = Some(fd),
             ToServer::Leases(fd) => self.leases = Some(fd),
             ToServer::Control(fd) => self.control = Some(fd),
@@ -92,6 +97,14 @@ impl Handed {
             interfaces.push(served(interface, address, &config));
         }
         let indexes = interfaces.iter().map(|interface| interface.index).collect();
+        let mode = self.udp_mode.map(|others| Queues { others, discovers: None });
+        let mode = mode.map(|queues| Udp::new(queues, Accept::All));
+        let (udp, mode) = match (self.udp, mode) {
+            (Some(queues), mode) => (Udp::new(queues, Accept::Unicast), mode.map(Some)),
+            (None, Some(only)) => (only, Some(None)),
+            (None, None) => return Err(missing("a UDP socket")),
+        };
+        let udp_mode = mode.map(|socket| UdpMode::new(socket, self.udp_interfaces));
 
         let seed = RandomState::new().hash_one("dhcpd");
         let options = EngineOptions { seed, ..EngineOptions::default() };
@@ -105,7 +118,8 @@ impl Handed {
             engine,
             links,
             indexes,
-            udp: Udp::new(self.udp.ok_or_else(|| missing("a UDP socket"))?, Accept::Unicast),
+            udp,
+            udp_mode,
             icmp: Icmp::from_fd(self.icmp.ok_or_else(|| missing("an ICMP socket"))?),
             leases: Leases::start(file.into(), clock.now())?,
             feed: Feed::new(&start.tables),
