@@ -48,6 +48,8 @@ mod tests_bootp;
 #[cfg(test)]
 mod tests_bootp_leases;
 #[cfg(test)]
+mod tests_control;
+#[cfg(test)]
 mod tests_dora;
 #[cfg(test)]
 mod tests_hostile;

@@ -14,6 +14,8 @@ fuzz_target!(|record: &[u8]| {
     let Ok((header, payload)) = parse_header(record) else { return };
     one::<dhcpd::msg::ToServer>(header.kind, payload, header.fd);
     one::<dhcpd::msg::ToParent>(header.kind, payload, header.fd);
+    one::<dhcpd::ctl::message::Request>(header.kind, payload, header.fd);
+    one::<dhcpd::ctl::message::Answer>(header.kind, payload, header.fd);
     one::<pfhelper::FromParent>(header.kind, payload, header.fd);
     one::<pfhelper::ToParent>(header.kind, payload, header.fd);
     one::<pfhelper::FromServer>(header.kind, payload, header.fd);
