@@ -205,6 +205,31 @@ fn a_subnet_and_its_interface_come_and_go() {
     assert_eq!(after.len(), before.len(), "{after:?}");
 }
 
+/// dhcpctl(8) waits for what comes of it, and says it.
+#[test]
+fn dhcpctl_is_told_what_came_of_a_reload() {
+    let lab = Lab::new();
+    let mut dhcpd = Dhcpd::start(&lab, &config("", 100, 250), &[]);
+    let reload = || {
+        let mut command = lab.server.command(binary("dhcpctl"));
+        command.arg("-s").arg(lab.path("dhcpd.sock")).arg("reload");
+        command.output().expect("run dhcpctl")
+    };
+    lab.write("dhcpd.conf", &config("option domain-name \"new.example\";", 100, 250));
+    let output = reload();
+    assert!(output.status.success(), "{output:?}");
+    dhcpd.wait_for(IN_EFFECT);
+    let relay = Relay::new(&lab);
+    assert_eq!(domain(&relay, 1), "new.example");
+    lab.write("dhcpd.conf", "}");
+    let output = reload();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(!output.status.success() && said.contains("dhcpd.conf:1:1: "), "{said}");
+    dhcpd.wait_for(STAYS);
+    assert_eq!(domain(&relay, 2), "new.example");
+}
+
 /// The working directory of a daemon is not that of the command that started it.
 #[test]
 fn in_the_background_relative_names_are_what_they_were_at_the_start() {

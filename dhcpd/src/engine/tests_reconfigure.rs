@@ -185,6 +185,28 @@ fn networks_that_become_one_share_what_their_clients_have() {
     assert_ne!(b.one(&discover(1).relayed()).yours(), near);
 }
 
+#[test]
+fn who_has_a_lease_on_each_of_two_networks_is_found_by_the_one_that_lasts_longest() {
+    for far_first in [true, false] {
+        let mut b = Bench::new();
+        let mut lease = |far: bool| {
+            let ask = |ask: Ask| if far { ask.relayed() } else { ask };
+            let offered = b.one(&ask(discover(1))).yours();
+            b.one(&ask(select(1, offered)));
+            b.pass(100);
+            offered
+        };
+        lease(far_first);
+        let last = lease(!far_first);
+        let mut one = config();
+        one.networks.pop();
+        one.networks[0].subnets = vec![0, 1];
+        one.subnets[1].network = 0;
+        b.reconfigure(one, interfaces());
+        assert_eq!(b.one(&discover(1)).yours(), last, "{far_first}");
+    }
+}
+
 /// Not a test of speed but of effort: what does not change costs nothing. `-- --ignored` measures.
 #[test]
 #[ignore = "it measures"]

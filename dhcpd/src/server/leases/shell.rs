@@ -52,8 +52,9 @@ impl<D> AsFd for Leases<D> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::engine::EngineOptions;
+    use crate::engine::{Destination, EngineOptions, Reply};
     use std::fs::{self, OpenOptions};
+    use std::net::Ipv4Addr;
     use std::sync::Arc;
 
     const NOW: Now = Now { wall: 1_000_000_000, mono: 0 };
@@ -77,5 +78,41 @@ mod tests {
         let length = fs::metadata(&path).unwrap().len();
         fs::remove_file(&path).unwrap();
         assert_eq!(length, records * crate::journal::MAX_COMMIT as u64);
+    }
+
+    /// A reply that waits for the disk leaves by its interface, whatever number that has by then; one
+    /// whose interface is gone does not leave, by no other either.
+    #[test]
+    fn what_waits_for_the_disk_knows_its_interface_when_the_numbers_change() {
+        let path = std::env::temp_dir().join(format!("dhcpd-renumber-{}", std::process::id()));
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let mut leases = Leases::start(file.into(), NOW).unwrap();
+        let engine = Engine::new(Arc::new(Config::default()), vec![], EngineOptions::default());
+        let reply = |interface| Reply {
+            destination: Destination::Link {
+                interface,
+                mac: [0; 6],
+                address: Ipv4Addr::BROADCAST,
+                port: 68,
+            },
+            source: Ipv4Addr::UNSPECIFIED,
+            bytes: 0..0,
+            durable: true,
+        };
+        let replies = vec![reply(0), reply(1), reply(2)];
+        let mut actions =
+            Actions { journal: b"\n".to_vec(), records: 1, replies, ..Actions::default() };
+        leases.commit(&mut actions, NOW);
+        leases.renumber(&[Some(1), None, Some(0)]);
+        let mut sent = Vec::new();
+        leases.finish(&engine, NOW, |batch| {
+            sent.extend(batch.replies.iter().map(|reply| match reply.destination {
+                Destination::Link { interface, .. } => interface,
+                Destination::Udp { .. } => panic!("none of these"),
+            }));
+        });
+        fs::remove_file(&path).unwrap();
+        assert_eq!(sent, [1, 0]);
     }
 }
