@@ -107,7 +107,8 @@ impl Core {
             let (one, other) = (client(&known).hw, client(told).hw);
             let winner = if outcome.winner == Winner::Theirs { other } else { one };
             log::error!(
-                "Lease conflict at {}: {one} has it here, {other} by another server; it is {winner}'s",
+                "Lease conflict at {}: {one} has it here, {other} by another server; \
+                 it is {winner}'s",
                 told.address
             );
             // Of a part of a record nothing can be made that its teller would take.
@@ -140,7 +141,7 @@ impl Core {
     fn put_told(&mut self, slot: u32, told: &LeaseView<'_>, time: i64, out: &mut Actions) {
         self.counters.sync_taken += 1;
         let ends = self.clock.engine(told.ends);
-        let runs = ends > time;
+        let runs = ends > time && told.ends > told.starts;
         let who = client(told);
         let address = u32::from(told.address);
         let lease = self.leases.get(slot);
