@@ -39,8 +39,10 @@ pub struct Args {
     pub control: Control,
     /// `-u`: UDP mode, and the address its socket is bound to.
     pub udp: Option<Ipv4Addr>,
-    /// `-Y`, `-y`: understood, not active yet; each as it was written.
-    pub inactive: Vec<String>,
+    /// `-Y`: whom to tell of leases.
+    pub sync_targets: Vec<String>,
+    /// `-y`: where to hear of leases.
+    pub sync_listen: Option<String>,
     /// The interfaces to serve; none means all that have a subnet.
     pub interfaces: Vec<String>,
 }
@@ -116,8 +118,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
                     args.udp = Some(bind_address(OsStr::from_bytes(&bytes[at..]))?);
                     at = bytes.len();
                 }
-                b'Y' => args.inactive.push(format!("-Y {}", text("-Y", &value("Y")?)?)),
-                b'y' => args.inactive.push(format!("-y {}", text("-y", &value("y")?)?)),
+                b'Y' => args.sync_targets.push(text("-Y", &value("Y")?)?),
+                b'y' => args.sync_listen = Some(text("-y", &value("y")?)?),
                 other => return Err(format!("unknown option -{}", other.escape_ascii())),
             }
         }
@@ -203,7 +205,8 @@ mod tests {
         assert_eq!(args.config, PathBuf::from("/tmp/a"));
         assert_eq!(args.leases, PathBuf::from("/tmp/b"));
         assert_eq!(args.udp, Some(Ipv4Addr::new(192, 0, 2, 1)));
-        assert_eq!(args.inactive, ["-Y em0", "-y em1"]);
+        assert_eq!(args.sync_targets, ["em0"]);
+        assert_eq!(args.sync_listen.as_deref(), Some("em1"));
         assert_eq!(args.interfaces, ["vio0"]);
         let both = run("-u em0").unwrap();
         assert_eq!(both.udp, Some(Ipv4Addr::BROADCAST));

@@ -25,6 +25,7 @@ pub mod msg;
 pub mod parent;
 pub mod server;
 pub mod socket;
+pub mod sync;
 pub mod tables;
 pub mod udp;
 pub mod watch;

@@ -2,7 +2,7 @@
 
 use dhcpd::args::{self, Args};
 use dhcpd::conf::{self, SystemSources};
-use dhcpd::{USER, hooks, parent, server};
+use dhcpd::{USER, hooks, parent, server, sync};
 use std::process::ExitCode;
 use supervise::logger::{self, Destination};
 use supervise::{daemon, role};
@@ -60,9 +60,6 @@ fn start(mut args: Args) -> Result<(), String> {
         }
     };
     config.not_active_yet().iter().for_each(|note| eprintln!("{}", note.render()));
-    for flag in &args.inactive {
-        eprintln!("dhcpd: {flag}: not active in this version");
-    }
     if args.check {
         differences.iter().for_each(|note| eprintln!("{}", note.render()));
         eprintln!("{}: OK", args.config.display());
@@ -72,6 +69,7 @@ fn start(mut args: Args) -> Result<(), String> {
         return Err("must be started as root: it opens packet sockets and port 67".to_owned());
     }
     let (mut listening, first) = parent::Listening::start(&args.interfaces, args.udp, &config)?;
+    let sync = sync::open::open(&args.sync_targets, args.sync_listen.as_deref())?;
     // In the background the working directory is another one.
     let base = std::env::current_dir().map_err(|e| format!("find the working directory: {e}"))?;
     args.leases = std::path::absolute(&args.leases)
@@ -90,7 +88,7 @@ fn start(mut args: Args) -> Result<(), String> {
     let interfaces = listening.adopt(first);
     let sources = sources.into_recorded().encode();
     let reload = parent::Reload::new(&args, base, config, listening, readiness.notifier());
-    let service = parent::Service { args: &args, sources: &sources, interfaces, reload };
+    let service = parent::Service { args: &args, sources: &sources, interfaces, reload, sync };
     let result = parent::run(service, readiness);
     if let Err(reason) = &result
         && !args.foreground

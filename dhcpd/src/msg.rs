@@ -12,9 +12,11 @@
 //! [`ToServer::Readdressed`] and [`ToServer::InterfaceGone`]. All of it takes effect at once with
 //! [`ToServer::Apply`], which the server answers with [`ToParent::Applied`].
 
+mod sync;
 #[cfg(test)]
 mod tests;
 
+use crate::sync::Options as SyncOptions;
 use pfhelper::Tables;
 use proto::unix::{Error, MAX_PAYLOAD, Message, Reader, Writer, no_fd};
 use std::net::Ipv4Addr;
@@ -59,6 +61,8 @@ pub enum ToServer {
     Helper(OwnedFd),
     /// A channel to the hook runner: likewise.
     Hooks(OwnedFd),
+    /// The socket of lease synchronisation, and how that is done: before the start, if at all.
+    Sync(SyncOptions, OwnedFd),
     /// The lease file, open for reading and appending.
     Leases(OwnedFd),
     /// All is said: serve.
@@ -228,6 +232,10 @@ impl Message for ToServer {
                 12
             }
             ToServer::Control(_) => 14,
+            ToServer::Sync(options, _) => {
+                sync::encode(options, &mut out);
+                30
+            }
             ToServer::Reloaded(Ok(())) => 15,
             ToServer::Reloaded(Err(why)) => {
                 out.put(cut_at(why, MAX_ERRORS));
@@ -253,6 +261,7 @@ impl Message for ToServer {
             | ToServer::Hooks(fd)
             | ToServer::Leases(fd)
             | ToServer::NewFile(fd)
+            | ToServer::Sync(_, fd)
             | ToServer::Control(fd) => Some(fd.as_fd()),
             ToServer::Sources { .. }
             | ToServer::Readdressed(_)
@@ -331,6 +340,7 @@ impl Message for ToServer {
             13 => ToServer::Hooks(wanted(fd)?),
             20 => ToServer::Discovers(wanted(fd)?),
             14 => ToServer::Control(wanted(fd)?),
+            30 => ToServer::Sync(sync::decode(&mut input)?, wanted(fd)?),
             15 => {
                 no_fd(fd)?;
                 ToServer::Reloaded(Ok(()))

@@ -18,6 +18,7 @@ use crate::icmp;
 use crate::leasefile::store::Store;
 use crate::msg::{Process, Start, ToParent, ToServer};
 use crate::socket::Queues;
+use crate::sync::open::Opened;
 use crate::udp::{self, Accept};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use proto::unix::{Channel, Error as ChannelError, Listener as ControlSocket};
@@ -66,6 +67,8 @@ pub struct Service<'a> {
     pub interfaces: Vec<ToServer>,
     /// What keeps both up to date.
     pub reload: Reload,
+    /// What `-Y` and `-y` ask for.
+    pub sync: Option<Opened>,
 }
 
 /// Starts, serves until told to stop, stops. The error is why dhcpd ends.
@@ -105,11 +108,11 @@ pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
     };
     let (child, channel) = supervise::start(Program::Myself, SERVER, &[]).map_err(text)?;
     let server = Server { child, channel: Channel::from_fd(channel).map_err(text)?, ready: false };
-    let Service { args, sources, interfaces, reload } = service;
+    let Service { args, sources, interfaces, reload, sync } = service;
     let mut parent = Parent { signals, store, control, server, helper, hooks, reload, quit: false };
 
     let result = parent
-        .hand_over(args, sources, interfaces, (udp, udp_mode), icmp)
+        .hand_over(args, sources, interfaces, (udp, udp_mode, icmp), sync)
         .and_then(|()| parent.until_ready())
         .and_then(|()| match parent.quit {
             // Told to end before service had begun, which then is never said.
@@ -132,8 +135,8 @@ impl Parent {
         args: &Args,
         sources: &[u8],
         interfaces: Vec<ToServer>,
-        (udp, udp_mode): (Option<Queues>, Option<Queues>),
-        icmp: OwnedFd,
+        (udp, udp_mode, icmp): (Option<Queues>, Option<Queues>, OwnedFd),
+        sync: Option<Opened>,
     ) -> Result<(), String> {
         self.tell_sources(sources)?;
         interfaces.iter().try_for_each(|interface| self.tell(interface))?;
@@ -143,6 +146,10 @@ impl Parent {
         }
         udp_mode.map_or(Ok(()), |udp| self.tell(&ToServer::UdpMode(udp.others)))?;
         self.tell(&ToServer::Icmp(icmp))?;
+        if let Some(Opened { options, socket, remarks }) = sync {
+            remarks.iter().for_each(|remark| log::warn!("{remark}"));
+            self.tell(&ToServer::Sync(options, socket))?;
+        }
         let leases = self.store.lease_file().map_err(text)?;
         self.tell(&ToServer::Leases(leases))?;
         if let Some(control) = &self.control {

@@ -8,6 +8,7 @@ mod control;
 pub(crate) mod leases;
 mod replies;
 mod setup;
+mod sync;
 mod udp_mode;
 
 #[cfg_attr(target_os = "linux", path = "server/rules_linux.rs")]
@@ -89,6 +90,7 @@ struct Server<'a> {
     /// Of configuration and interfaces, not in effect yet.
     changes: Changes,
     control: Control,
+    sync: sync::Link,
 }
 
 impl Server<'_> {
@@ -105,21 +107,29 @@ impl Server<'_> {
             self.wait()?;
             let now = self.clock.now();
             self.take_packets(now);
+            if !self.leases.is_congested() {
+                self.sync.hear(&mut self.engine, now, &mut self.actions);
+            }
             self.engine.tick(now, &mut self.actions);
             self.act(now);
             self.serve_control(now)?;
             open = self.hear_parent(now)?;
             // Last: a table handler that the parent just brought is told everything at once.
             self.feed_helper(now);
+            self.sync.speak(&mut self.engine, now);
             self.leases.step(now, self.parent)?;
             log::logger().flush();
         }
         // What was asked for is still answered: it costs one more sync at most.
-        let Server { leases, engine, mut links, mut udp, indexes, clock, mut teller, .. } = self;
+        let Server { leases, mut engine, mut links, mut udp, indexes, clock, mut teller, .. } =
+            self;
+        let mut sync = self.sync;
         leases.finish(&engine, clock.now(), |batch| {
             replies::send(&mut links, &mut udp, &indexes, batch, true);
             tell_hooks(&mut teller, batch);
+            sync.committed(batch, true, &engine);
         });
+        sync.speak(&mut engine, clock.now());
         Ok(())
     }
 
@@ -137,6 +147,7 @@ impl Server<'_> {
             let links = self.links.iter().filter(|link| !link.is_gone()).flat_map(Link::fds);
             let mode = self.udp_mode.iter().flat_map(UdpMode::fds);
             let queues = self.udp.fds().chain(mode).chain(links);
+            let queues = queues.chain(self.sync.fd());
             fds.extend(queues.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
         if let Some(helper) = &self.helper {
@@ -156,8 +167,8 @@ impl Server<'_> {
         let now = self.clock.now().mono;
         let log = logger::backlog().then_some(now + LOG_AGAIN);
         let confirm = self.confirm.map(|(_, at)| at);
-        let due =
-            [self.engine.next_tick(), self.leases.next_step(), self.control.due(), confirm, log];
+        let (leases, sync) = (self.leases.next_step(), self.sync.due());
+        let due = [self.engine.next_tick(), leases, self.control.due(), sync, confirm, log];
         match due.into_iter().flatten().min() {
             None => PollTimeout::NONE,
             Some(due) => PollTimeout::try_from(due.saturating_sub(now)).unwrap_or(PollTimeout::MAX),
@@ -258,13 +269,18 @@ impl Server<'_> {
             // Nothing of these is on its way to the disk: a lease has come to its end by itself.
             tell_hooks(&mut self.teller, &self.actions);
         }
+        self.sync.committing(&self.actions, &self.engine);
         self.leases.commit(&mut self.actions, now);
         let (links, udp, indexes) = (&mut self.links, &mut self.udp, &self.indexes);
-        let teller = &mut self.teller;
-        self.leases.hear(&self.engine, now, |batch| {
+        let (teller, sync, engine) = (&mut self.teller, &mut self.sync, &self.engine);
+        self.leases.hear(engine, now, |batch| {
             replies::send(links, udp, indexes, batch, true);
             tell_hooks(teller, batch);
+            sync.committed(batch, true, engine);
         });
+        for batch in self.leases.lost() {
+            sync.committed(&batch, false, engine);
+        }
         self.teller.flush();
     }
 
@@ -319,7 +335,10 @@ impl Server<'_> {
                 Ok(Some(ToServer::NoNewFile(why))) => {
                     self.leases.new_file(Err(why), &self.engine, now);
                 }
-                Ok(Some(ToServer::Renamed(answer))) => self.leases.renamed(answer, now),
+                Ok(Some(ToServer::Renamed(answer))) => {
+                    self.leases.renamed(answer, now);
+                    self.sync.rewritten(&self.engine);
+                }
                 Ok(Some(ToServer::Apply)) => self.apply(now)?,
                 Ok(Some(
                     change @ (ToServer::Sources { .. }

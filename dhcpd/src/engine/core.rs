@@ -313,7 +313,7 @@ impl Core {
         self.drop_pending(slot);
         self.leases.stop(slot, time);
         let lease = self.leases.get_mut(slot);
-        lease.starts = lease.changes(time);
+        lease.starts = lease.gives_back(time);
         lease.loaded = false;
         out.record(self.leases.get(slot), &self.clock);
         out.hook(Happening::Release, self.leases.get(slot), &self.clock);

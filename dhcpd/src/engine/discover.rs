@@ -334,7 +334,7 @@ impl Core {
         let free = |slot: &u32| {
             let lease = self.leases.get(*slot);
             let free = !lease.is_running() && !lease.abandoned;
-            free && self.is_open(*slot, client) && self.share.has(lease.address)
+            free && self.is_open(*slot, client) && self.may_give(*slot, client)
         };
         let by_id = client.id.and_then(|id| self.leases.id(network, id)).filter(free);
         if by_id.is_some() || client.hw.is_empty() {
@@ -353,6 +353,8 @@ impl Core {
             return Some(Choice::New { address: u32::from(address), subnet: span.subnet });
         };
         let lease = self.leases.get(slot);
-        (!lease.abandoned && self.is_open(slot, &packet.client)).then_some(Choice::Slot(slot))
+        let free = !lease.abandoned && self.is_open(slot, &packet.client);
+        (free && (lease.is_held() || self.may_give(slot, &packet.client)))
+            .then_some(Choice::Slot(slot))
     }
 }

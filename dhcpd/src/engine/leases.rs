@@ -85,6 +85,12 @@ impl Lease {
         if (now..now.saturating_add(15)).contains(&self.starts) { self.starts } else { now }
     }
 
+    /// The same for one that is given back now: later than it was given, though that be this second.
+    pub(super) fn gives_back(&self, now: i64) -> i64 {
+        let starts = self.changes(now);
+        if self.starts == starts { starts + 1 } else { starts }
+    }
+
     /// The same for a lease that is given now. What was given back or abandoned is over before.
     pub(super) fn begins(&self, now: i64) -> i64 {
         let starts = self.changes(now);

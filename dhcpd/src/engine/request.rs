@@ -147,7 +147,11 @@ impl Core {
         if self.current(network, client).is_some_and(|current| Some(current) != slot) {
             return Some(Verdict::Refuse(Nak::OtherLease));
         }
-        if !self.share.has(address) {
+        let may_give = match slot {
+            Some(slot) => self.may_give(slot, client),
+            None => self.share.has(address),
+        };
+        if !may_give {
             return Some(Verdict::Silence);
         }
         slot.map(Verdict::Acknowledge)

@@ -6,7 +6,8 @@
 //! 1. One abandoned, the other not: the one that began later. Who reclaims an abandoned address
 //!    begins a lease; who meets a stranger at a leased one abandons it.
 //! 2. Of one client, or both abandoned: the one that began later; of the same second, the one that
-//!    was given back; then the one that ends later.
+//!    was not given back (a server that gives and takes back in one second says so by the next);
+//!    then the one that ends later.
 //! 3. Of two clients, one of them over: the one that still runs.
 //! 4. Of two clients, both over: the one that began later.
 //! 5. Of two clients, both running: a conflict. While apart, two servers gave one address to two
@@ -14,8 +15,8 @@
 //!    the address while either client may believe that it has it.
 //!
 //! What is still equal then is decided by what else the records say, in a fixed order; a client
-//! identifier counts more than none. A lease was given back if it ended where it began: that is how
-//! such records are written.
+//! identifier counts more than none. A lease was given back if it does not end after it began: that is
+//! how such records are written.
 
 use super::identity::{Client, Hw};
 use crate::lease::LeaseView;
@@ -64,7 +65,7 @@ pub(super) fn resolve(ours: &LeaseView<'_>, theirs: &LeaseView<'_>, now: i64) ->
     let order = if ours.abandoned != theirs.abandoned {
         began.then(ours.abandoned.cmp(&theirs.abandoned))
     } else if same_holder(ours, theirs) {
-        let back = given_back(ours).cmp(&given_back(theirs));
+        let back = given_back(theirs).cmp(&given_back(ours));
         began.then(back).then(ended)
     } else {
         let runs = |lease: &LeaseView<'_>| lease.ends > now && !given_back(lease);
@@ -168,7 +169,8 @@ mod tests {
         let first = lease(1, None, 100, 1000, false);
         wins(&lease(1, None, 400, 1300, false), &first); // renewed
         wins(&lease(1, None, 450, 450, false), &first); // given back
-        wins(&lease(1, None, 100, 100, false), &first); // given back at once
+        wins(&lease(1, None, 101, 100, false), &first); // given back at once
+        wins(&first, &lease(1, None, 100, 100, false)); // given back elsewhere, and taken again
         wins(&lease(1, Some(7), 100, 1000, false), &first); // the same, and its identifier
         wins(&first, &lease(2, None, 200, 300, false)); // running before over
         wins(&lease(0, None, 300, 900, true), &first); // a stranger was met there

@@ -5,9 +5,10 @@
 //! is there. It is about clients that are new to an address only: whoever holds a lease renews it
 //! with any of them. Who is there is decided by `sync`.
 
+use super::Engine;
 use super::core::Core;
+use super::identity::{Client, Hw};
 use super::leases::FreeList;
-use super::{Engine, index};
 
 /// The part that is ours to give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,10 @@ impl Share {
     }
 }
 
+/// How long a lease must be over, in seconds, before its address is given to another client: by then
+/// the others have heard of whatever one of them did last.
+const OVER: i64 = 20;
+
 impl Engine {
     /// Says which addresses are ours to give from now on.
     pub fn set_share(&mut self, share: Share) {
@@ -66,6 +71,15 @@ impl Core {
         self.pools.fresh(network, bootp, |a| leases.address(a).is_some() || !share.has(a))
     }
 
+    /// Whether an address that nobody holds may be given to a client now.
+    pub(super) fn may_give(&self, slot: u32, client: &Client<'_>) -> bool {
+        let lease = self.leases.get(slot);
+        let settled = self.share == Share::All
+            || client.same(&lease.hw, lease.id.get())
+            || lease.ends.saturating_add(OVER) <= self.clock.last();
+        settled && self.share.has(lease.address)
+    }
+
     /// The slot to be given out next of those that ended, or were abandoned, and are ours to give.
     pub(super) fn oldest(&self, network: u32, abandoned: bool) -> Option<u32> {
         let lists = [false, true].map(|bootp| FreeList { network, abandoned, bootp });
@@ -79,15 +93,11 @@ impl Core {
             Share::All => self.leases.first(list),
             Share::Nothing => None,
             Share::Part { .. } => {
-                let mut next = self.leases.first(list).unwrap_or(index::NONE);
-                for _ in 0..LOOKED_AT {
-                    if next == index::NONE || self.share.has(self.leases.get(next).address) {
-                        break;
-                    }
-                    next = self.leases.after(next, list).unwrap_or(index::NONE);
-                }
-                let found = next != index::NONE && self.share.has(self.leases.get(next).address);
-                found.then_some(next)
+                let nobody = Client { hw: Hw::default(), id: None };
+                let first = self.leases.first(list);
+                let after = |slot: &u32| self.leases.after(*slot, list);
+                let mut looked_at = std::iter::successors(first, after).take(LOOKED_AT);
+                looked_at.find(|slot| self.may_give(*slot, &nobody))
             }
         }
     }

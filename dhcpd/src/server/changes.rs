@@ -108,6 +108,7 @@ impl Server<'_> {
         self.indexes = interfaces.iter().map(|interface| interface.index).collect();
         self.links = links;
         self.engine.reconfigure(config, interfaces, now, &mut self.actions);
+        self.sync.reconfigured(&self.engine);
         self.leases.copy_again();
         self.act(now);
     }

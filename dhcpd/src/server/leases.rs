@@ -91,6 +91,8 @@ pub struct Leases<D = LogFile> {
     /// What is wrong with the disk, while something is.
     trouble: Option<String>,
     counters: Counters,
+    /// Batches that other servers were to be told of, and whose records never came to the disk.
+    lost: Vec<Actions>,
 }
 
 /// A commit that somebody waits for.
@@ -104,6 +106,12 @@ struct Watch {
 fn waits(actions: &Actions) -> bool {
     actions.replies.iter().any(|reply| reply.durable)
         || actions.hooks.as_ref().is_some_and(|hooks| !hooks.is_empty())
+        || is_told(actions)
+}
+
+/// Whether other servers are to hear of a batch.
+fn is_told(actions: &Actions) -> bool {
+    actions.sync.as_ref().is_some_and(|sync| !sync.is_empty())
 }
 
 /// How many replies of a batch wait for the disk.
@@ -136,6 +144,7 @@ impl<D: Disk> Leases<D> {
             watches: 0,
             trouble: None,
             counters: Counters::default(),
+            lost: Vec::new(),
         }
     }
 
@@ -175,6 +184,7 @@ impl<D: Disk> Leases<D> {
                 let mut next = self.spare.pop().unwrap_or_default();
                 next.clear();
                 next.hooks = actions.hooks.is_some().then(Vec::new);
+                next.sync = actions.sync.is_some().then(|| next.sync.take().unwrap_or_default());
                 self.waiting.push_back((seq, std::mem::replace(actions, next)));
             }
             Ok(_) => actions.clear(),
@@ -184,6 +194,10 @@ impl<D: Disk> Leases<D> {
                 self.wanted = true;
                 self.counters.journal_full += 1;
                 self.suppressed(actions);
+                if is_told(actions) {
+                    let sync = actions.sync.replace(Vec::new());
+                    self.lost.push(Actions { sync, ..Actions::default() });
+                }
                 actions.clear();
             }
         }
@@ -245,8 +259,17 @@ impl<D: Disk> Leases<D> {
                 true => send(&batch),
                 false => self.counters.replies_suppressed += durable(&batch),
             }
+            if result.is_err() && is_told(&batch) {
+                self.lost.push(batch);
+                continue;
+            }
             self.spare.push(batch);
         }
+    }
+
+    /// Takes the batches that other servers will not be told of, after all.
+    pub fn lost(&mut self) -> Vec<Actions> {
+        std::mem::take(&mut self.lost)
     }
 
     /// Takes the next step of a rewrite, if one is due: what to ask of the parent.

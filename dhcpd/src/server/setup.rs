@@ -4,6 +4,7 @@ use super::Server;
 use super::changes::Changes;
 use super::control::Control;
 use super::leases::{Leases, load};
+use super::sync::Link as Synchronisation;
 use super::udp_mode::UdpMode;
 use crate::clock::Clock;
 use crate::conf::{self, RecordedSources};
@@ -13,6 +14,7 @@ use crate::icmp::Icmp;
 use crate::link::Link;
 use crate::msg::{Start, ToParent, ToServer};
 use crate::socket::Queues;
+use crate::sync::Options as SyncOptions;
 use crate::tables::Feed;
 use crate::udp::{Accept, Udp};
 use prefork::hooks::Teller;
@@ -37,6 +39,7 @@ struct Handed {
     icmp: Option<OwnedFd>,
     leases: Option<OwnedFd>,
     control: Option<OwnedFd>,
+    sync: Option<(crate::sync::Options, OwnedFd)>,
 }
 
 /// Takes everything, reads configuration and leases, and makes the server of it. `None` if the
@@ -76,6 +79,7 @@ impl Handed {
             ToServer::Icmp(fd) => self.icmp = Some(fd),
             ToServer::Leases(fd) => self.leases = Some(fd),
             ToServer::Control(fd) => self.control = Some(fd),
+            ToServer::Sync(options, fd) => self.sync = Some((options, fd)),
             other => return Err(format!("the parent said {other:?} before the start")),
         }
         Ok(())
@@ -112,6 +116,14 @@ impl Handed {
         let file = File::from(self.leases.ok_or_else(|| missing("a lease file"))?);
         load(&mut engine, &file, &start.leases, clock.now())?;
 
+        let sync = match self.sync {
+            Some((options, fd)) => {
+                // Each run of each server has another one: nobody can guess it, or has seen it.
+                let epoch = RandomState::new().hash_one("epoch");
+                Synchronisation::start(fd, SyncOptions { epoch, ..options }, &engine, clock.now())
+            }
+            None => Synchronisation::default(),
+        };
         let period = start.element_timeout.map(|seconds| u64::from(seconds) * 1000 / 3);
         Ok(Server {
             parent,
@@ -125,7 +137,12 @@ impl Handed {
             feed: Feed::new(&start.tables),
             helper: None,
             confirm: period.map(|period| (period, period)),
-            actions: Actions { hooks: start.hooks.then(Vec::new), ..Actions::default() },
+            actions: Actions {
+                hooks: start.hooks.then(Vec::new),
+                sync: sync.is_on().then(Vec::new),
+                ..Actions::default()
+            },
+            sync,
             teller: Teller::default(),
             changes: Changes::new(&start.config),
             control: Control::new(self.control, start, clock.now()),
