@@ -78,6 +78,8 @@ mod tests_rfc4039;
 #[cfg(test)]
 mod tests_rfc4388;
 #[cfg(test)]
+mod tests_scopes;
+#[cfg(test)]
 mod tests_tables;
 
 pub use self::merge::{Merged, Word};
