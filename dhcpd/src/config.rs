@@ -8,7 +8,6 @@ mod renumber;
 
 pub use lookup::{Lookup, MAX_HARDWARE};
 
-use crate::conf::Diagnostic;
 use ipnetwork::Ipv4Network;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -46,18 +45,8 @@ pub struct Config {
     pub user_classes: Vec<Class>,
     /// What the outermost scope says, built-in defaults below it.
     pub root: Settings,
-    /// What [`Config::not_active_yet`] says.
-    pub inactive: Vec<Diagnostic>,
     /// Finds the above by what a packet says; made by [`Config::build_lookup`].
     pub lookup: Lookup,
-}
-
-impl Config {
-    /// Every statement that asks for something this version does not do, and what it does
-    /// instead. For the log, at start, and for `-n`; `conf::load`'s warnings do not have them.
-    pub fn not_active_yet(&self) -> &[Diagnostic] {
-        &self.inactive
-    }
 }
 
 /// Subnets on one wire; one address pool.

@@ -22,6 +22,7 @@ mod leases;
 mod limits;
 mod lists;
 mod merge;
+mod names;
 mod offers;
 pub mod orders;
 mod packet;
@@ -59,6 +60,8 @@ pub(crate) mod tests_kit;
 mod tests_log;
 #[cfg(test)]
 mod tests_model;
+#[cfg(test)]
+mod tests_names;
 #[cfg(test)]
 mod tests_quirks;
 #[cfg(test)]
@@ -269,6 +272,8 @@ pub struct Actions {
     pub sync: Option<Vec<Change>>,
     /// Addresses to ping.
     pub pings: Vec<Ipv4Addr>,
+    /// Addresses whose names are wanted; see [`Engine::named`].
+    pub names: Vec<Ipv4Addr>,
     /// The lease file is to be rewritten soon: its times are those of a clock that was wrong.
     pub rewrite: bool,
 }
@@ -284,6 +289,7 @@ impl Actions {
         self.hooks.iter_mut().for_each(Vec::clear);
         self.sync.iter_mut().for_each(Vec::clear);
         self.pings.clear();
+        self.names.clear();
         self.rewrite = false;
     }
 }

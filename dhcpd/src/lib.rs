@@ -23,6 +23,7 @@ pub mod link;
 pub mod listen;
 pub mod msg;
 pub mod parent;
+pub mod resolver;
 pub mod server;
 pub mod socket;
 pub mod sync;

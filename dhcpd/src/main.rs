@@ -2,14 +2,17 @@
 
 use dhcpd::args::{self, Args};
 use dhcpd::conf::{self, SystemSources};
-use dhcpd::{USER, hooks, parent, server, sync};
+use dhcpd::{USER, hooks, parent, resolver, server, sync};
 use std::process::ExitCode;
 use supervise::logger::{self, Destination};
 use supervise::{daemon, role};
 
 /// Every process that this program can be besides the parent: its title and where it starts.
-const PROCESSES: &[(&str, Process)] =
-    &[(parent::SERVER, server::run), (hooks::TITLE, || prefork::hooks::run(USER, "dhcpd"))];
+const PROCESSES: &[(&str, Process)] = &[
+    (parent::SERVER, server::run),
+    (hooks::TITLE, || prefork::hooks::run(USER, "dhcpd")),
+    (resolver::TITLE, resolver::run),
+];
 
 /// Runs until there is nothing left to do; the error is why it ended.
 type Process = fn() -> Result<(), String>;
@@ -59,7 +62,6 @@ fn start(mut args: Args) -> Result<(), String> {
             return Err("Configuration file errors encountered".to_owned());
         }
     };
-    config.not_active_yet().iter().for_each(|note| eprintln!("{}", note.render()));
     if args.check {
         differences.iter().for_each(|note| eprintln!("{}", note.render()));
         eprintln!("{}: OK", args.config.display());

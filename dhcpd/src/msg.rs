@@ -5,7 +5,8 @@
 //! where the system has that queue, [`ToServer::Icmp`], [`ToServer::Leases`], and at last
 //! [`ToServer::Start`]. The server answers [`ToParent::Ready`], or [`ToParent::Refused`] and ends.
 //! From then on the server asks for new lease files, and the parent brings the channel of a table
-//! handler ([`ToServer::Helper`]) or of a hook runner ([`ToServer::Hooks`]) whenever one is ready.
+//! handler ([`ToServer::Helper`]), of a hook runner ([`ToServer::Hooks`]) or of a resolver
+//! ([`ToServer::Names`]) whenever one is ready.
 //!
 //! What changes while it serves is told in the same words: a new configuration by
 //! [`ToServer::Sources`] until the last, interfaces by [`ToServer::Interface`],
@@ -63,6 +64,8 @@ pub enum ToServer {
     Hooks(OwnedFd),
     /// The socket of lease synchronisation, and how that is done: before the start, if at all.
     Sync(SyncOptions, OwnedFd),
+    /// A channel to the resolver: likewise.
+    Names(OwnedFd),
     /// The lease file, open for reading and appending.
     Leases(OwnedFd),
     /// All is said: serve.
@@ -207,6 +210,7 @@ impl Message for ToServer {
             ToServer::Icmp(_) => 4,
             ToServer::Helper(_) => 5,
             ToServer::Hooks(_) => 13,
+            ToServer::Names(_) => 30,
             ToServer::Leases(_) => 6,
             ToServer::Start(start) => {
                 out.bytes(start.config.as_bytes()).bytes(start.leases.as_bytes());
@@ -259,6 +263,7 @@ impl Message for ToServer {
             | ToServer::Icmp(fd)
             | ToServer::Helper(fd)
             | ToServer::Hooks(fd)
+            | ToServer::Names(fd)
             | ToServer::Leases(fd)
             | ToServer::NewFile(fd)
             | ToServer::Sync(_, fd)
@@ -338,6 +343,7 @@ impl Message for ToServer {
                 ToServer::Renamed(Renamed::Maybe(text(&mut input)))
             }
             13 => ToServer::Hooks(wanted(fd)?),
+            30 => ToServer::Names(wanted(fd)?),
             20 => ToServer::Discovers(wanted(fd)?),
             14 => ToServer::Control(wanted(fd)?),
             30 => ToServer::Sync(sync::decode(&mut input)?, wanted(fd)?),

@@ -5,6 +5,7 @@
 //! never reads a packet.
 
 mod interfaces;
+mod names;
 mod reload;
 
 pub use interfaces::Listening;
@@ -17,6 +18,7 @@ use crate::hooks;
 use crate::icmp;
 use crate::leasefile::store::Store;
 use crate::msg::{Process, Start, ToParent, ToServer};
+use crate::resolver;
 use crate::socket::Queues;
 use crate::sync::open::Opened;
 use crate::udp::{self, Accept};
@@ -54,6 +56,7 @@ struct Parent {
     helper: Option<Attendant<pfhelper::FromParent>>,
     hooks: Option<Attendant<prefork::hooks::FromParent>>,
     reload: Reload,
+    resolver: Option<Attendant<resolver::FromParent>>,
     quit: bool,
 }
 
@@ -109,7 +112,18 @@ pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
     let (child, channel) = supervise::start(Program::Myself, SERVER, &[]).map_err(text)?;
     let server = Server { child, channel: Channel::from_fd(channel).map_err(text)?, ready: false };
     let Service { args, sources, interfaces, reload, sync } = service;
-    let mut parent = Parent { signals, store, control, server, helper, hooks, reload, quit: false };
+    let mut parent = Parent {
+        signals,
+        store,
+        control,
+        server,
+        helper,
+        hooks,
+        reload,
+        resolver: None,
+        quit: false,
+    };
+    parent.want_names();
 
     let result = parent
         .hand_over(args, sources, interfaces, (udp, udp_mode, icmp), sync)
@@ -221,7 +235,8 @@ impl Parent {
     fn wait(&self, deadline: Option<Instant>) -> Result<(), String> {
         let helper_due = self.helper.as_ref().and_then(Attendant::due);
         let hooks_due = self.hooks.as_ref().and_then(Attendant::due);
-        let due = [deadline, helper_due, hooks_due, self.reload.due(), logger::due()];
+        let names_due = self.resolver.as_ref().and_then(Attendant::due);
+        let due = [deadline, helper_due, hooks_due, names_due, self.reload.due(), logger::due()];
         let due = due.into_iter().flatten().min();
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
@@ -231,6 +246,7 @@ impl Parent {
         ];
         fds.extend(self.helper.iter().flat_map(Attendant::poll_fds));
         fds.extend(self.hooks.iter().flat_map(Attendant::poll_fds));
+        fds.extend(self.resolver.iter().flat_map(Attendant::poll_fds));
         let timeout = match due {
             None => PollTimeout::NONE,
             Some(due) => {
@@ -288,7 +304,7 @@ impl Parent {
         {
             self.tell(&ToServer::Hooks(channel))?;
         }
-        Ok(())
+        self.see_to_names(now)
     }
 
     /// The processes there are, ourselves first.
@@ -303,6 +319,7 @@ impl Parent {
         ];
         all.extend(self.helper.as_ref().map(|helper| process(helper.process())));
         all.extend(self.hooks.as_ref().map(|hooks| process(hooks.process())));
+        all.extend(self.resolver.as_ref().map(|resolver| process(resolver.process())));
         all
     }
 
@@ -329,12 +346,13 @@ impl Parent {
     /// it has acknowledged is on disk, and then the helper after what it was told is applied. Not
     /// both at once: the server's last words to the helper would find nobody.
     fn stop(self) {
-        let Parent { server: Server { child, channel, .. }, helper, hooks, .. } = self;
+        let Parent { server: Server { child, channel, .. }, helper, hooks, resolver, .. } = self;
         supervise::stop(channel, vec![child], PATIENCE);
         let (tables, keeper) = helper.map(Attendant::into_parts).unwrap_or_default();
         let (events, runner) = hooks.map(Attendant::into_parts).unwrap_or_default();
-        let children = keeper.into_iter().chain(runner).collect();
-        supervise::stop((tables, events), children, PATIENCE);
+        let (names, asker) = resolver.map(Attendant::into_parts).unwrap_or_default();
+        let children = keeper.into_iter().chain(runner).chain(asker).collect();
+        supervise::stop((tables, events, names), children, PATIENCE);
         log::logger().flush();
     }
 }

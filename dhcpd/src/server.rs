@@ -25,6 +25,7 @@ use crate::icmp::Icmp;
 use crate::journal::LogFile;
 use crate::link::Link;
 use crate::msg::{ToParent, ToServer};
+use crate::resolver::Asker;
 use crate::socket::{BATCH, Queue};
 use crate::tables::Feed;
 use crate::udp::Udp;
@@ -91,6 +92,7 @@ struct Server<'a> {
     changes: Changes,
     control: Control,
     sync: sync::Link,
+    asker: Asker,
 }
 
 impl Server<'_> {
@@ -157,6 +159,7 @@ impl Server<'_> {
         }
         fds.extend(self.control.poll_fds());
         fds.extend(self.teller.blocked().map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
+        fds.extend(self.asker.poll_fd());
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(format!("poll: {error}")),
@@ -191,6 +194,7 @@ impl Server<'_> {
             }
         }
         let Server { engine, actions, .. } = self;
+        self.asker.hear(|said| engine.named(said.address, said.name.as_deref(), now, actions));
         if let Err(error) =
             self.icmp.receive(now.mono, |address| engine.echo_reply(address, now, actions))
         {
@@ -263,6 +267,7 @@ impl Server<'_> {
     /// Does what the engine wants done. Acknowledgements wait for the disk; nothing else does.
     fn act(&mut self, now: Now) {
         self.feed.push(&self.actions.tables);
+        self.asker.ask(&self.actions.names);
         replies::report(self.icmp.ask(self.actions.pings.iter().copied(), now.mono));
         replies::send(&mut self.links, &mut self.udp, &self.indexes, &self.actions, false);
         if self.actions.journal.is_empty() {
@@ -325,6 +330,9 @@ impl Server<'_> {
                         .map_err(|e| format!("channel to the pf table handler: {e}"))?;
                     self.helper = Some(channel);
                     self.feed.connect();
+                }
+                Ok(Some(ToServer::Names(fd))) => {
+                    self.asker.connect(fd).map_err(|e| format!("channel to the resolver: {e}"))?;
                 }
                 Ok(Some(ToServer::Hooks(fd))) => {
                     self.teller.connect(fd).map_err(|e| format!("channel to the hooks: {e}"))?;

@@ -42,10 +42,9 @@ fn all_of_them_are_right() {
 #[test]
 fn those_of_openbsds_dialect_without_a_word() {
     for name in ["dhcpd.conf", "dhcpd.conf.office"] {
-        let (config, warnings) = named(name);
+        let (_, warnings) = named(name);
         let warnings: Vec<String> = warnings.iter().map(Diagnostic::render).collect();
         assert_eq!(warnings, [""; 0]);
-        assert_eq!(config.not_active_yet(), []);
     }
 }
 

@@ -33,6 +33,10 @@ pub use system::Rules;
 mod filter;
 
 #[cfg(target_os = "linux")]
+#[path = "landlock_linux.rs"]
+mod landlock;
+
+#[cfg(target_os = "linux")]
 pub use caps::Capability;
 #[cfg(target_os = "linux")]
 pub use filter::{COMMON, Call, THREADS, When};
@@ -66,6 +70,35 @@ pub fn confine(confinement: &Confinement<'_>) -> Result<(), Error> {
     credentials::verify(identity, &directory)?;
     system::verify(confinement)?;
     drop(directory);
+    system::seal(confinement)
+}
+
+/// The same for a process that has files to open later: the root directory stays, and of what its
+/// user may do there, it may still open for reading what is below `readable`. That is Linux's
+/// landlock(7), where the kernel has it; OpenBSD's pledge(2) has promises that name files; elsewhere
+/// it is what the user may do.
+///
+/// # Errors
+/// Any step failed, or did not have the effect it should have. The caller must exit.
+pub fn confine_reading(
+    confinement: &Confinement<'_>,
+    readable: &[&std::path::Path],
+) -> Result<(), Error> {
+    let identity = confinement.identity;
+    system::check(confinement)?;
+    credentials::check_user(identity)?;
+    system::before(confinement)?;
+    credentials::drop_user(identity)?;
+    system::after(confinement)?;
+    credentials::verify_user(identity)?;
+    system::verify(confinement)?;
+    std::env::set_current_dir("/").map_err(|error| Error::system("chdir /", error))?;
+    #[cfg(target_os = "linux")]
+    if !landlock::only_read_below(readable)? {
+        log::debug!("this kernel has no landlock: files are what the user may read");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = readable;
     system::seal(confinement)
 }
 

@@ -150,7 +150,7 @@ fn what_cannot_be_read_or_understood_at_all_is_said() {
 }
 
 const NOT_YET: &str = "\
-get-lease-hostnames on;
+min-lease-time 60;
 vendor-class \"MSFT 5.0\" { option routers 192.0.2.9; }
 class \"phones\" { match if substring(hardware, 1, 3) = 00:04:f2; }
 subnet 192.0.2.0 netmask 255.255.255.0 {
@@ -172,7 +172,7 @@ fn what_is_not_active_yet_is_said_and_the_rest_is_served() {
             assert!(log.lines().any(|line| line.contains(text)), "no word of {text}\n{log}");
         }
     };
-    said("dhcpd.conf:1:1: warning: `get-lease-hostnames` is not active yet");
+    said("dhcpd.conf:1:1: warning: `min-lease-time` is not supported yet");
     said("dhcpd.conf:3:1: warning: `class` is not supported yet");
     // OpenBSD's own classes are served.
     assert!(!checked.contains("dhcpd.conf:2:"), "{checked}");

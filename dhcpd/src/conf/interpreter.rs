@@ -76,7 +76,6 @@ pub struct Interpreter<'s> {
     sites: Sites,
     isc_options: HashSet<String>,
     said: Diagnostics,
-    inactive: Diagnostics,
     /// How it was written, if that is going to be compared.
     outline: Option<Outline>,
 }
@@ -94,7 +93,6 @@ impl<'s> Interpreter<'s> {
             sites: Sites::default(),
             isc_options: HashSet::new(),
             said: Diagnostics::default(),
-            inactive: Diagnostics::default(),
             outline: None,
         }
     }
@@ -113,7 +111,6 @@ impl<'s> Interpreter<'s> {
         if self.said.errors() > 0 {
             return Err(self.said.into_sorted(&names));
         }
-        self.config.inactive = self.inactive.into_sorted(&names);
         Ok((self.config, self.said.into_sorted(&names)))
     }
 
@@ -334,14 +331,6 @@ impl<'s> Interpreter<'s> {
         match taken {
             Taken::Active => {}
             Taken::NotYet(name) => self.not_yet(id, first, &name),
-            Taken::Inactive(name, instead) => self.not_active(id, first, &name, instead),
-        }
-    }
-
-    fn not_active(&mut self, id: usize, at: &Token, name: &str, instead: &str) {
-        if let Some(file) = self.files.get(id) {
-            let text = format!("`{name}` is not active yet: {instead}");
-            self.inactive.push(Diagnostic::new(Severity::Warning, file, at.start, text));
         }
     }
 

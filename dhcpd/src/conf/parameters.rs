@@ -44,8 +44,6 @@ pub struct Target<'a> {
 pub enum Taken {
     /// Nothing.
     Active,
-    /// What it asks for, by this name, is not done in this version; this is what is.
-    Inactive(String, &'static str),
     /// It is ISC's, and this is its name.
     NotYet(String),
 }
@@ -53,13 +51,11 @@ pub enum Taken {
 impl Target<'_> {
     /// Reads the words after a statement's first, and takes the value.
     pub fn take(&mut self, row: &Row, arguments: &mut Arguments) -> Result<Taken, Problem> {
-        let mut asked = true;
         match row.meaning {
             Meaning::Seconds(field) => *field(self.settings) = Some(arguments.u32()?),
             Meaning::Date(field) => *field(self.settings) = Some(arguments.date()?),
             Meaning::Boolean(field) => {
-                asked = arguments.boolean()?;
-                *field(self.settings) = Some(asked);
+                *field(self.settings) = Some(arguments.boolean()?);
             }
             Meaning::Text(limit, field) => {
                 let offset = arguments.offset();
@@ -92,10 +88,7 @@ impl Target<'_> {
             _ => return Ok(Taken::Active),
         }
         arguments.end("`;`")?;
-        Ok(match row.inactive.filter(|_| asked) {
-            Some(instead) => Taken::Inactive(row.name.to_owned(), instead),
-            None => Taken::Active,
-        })
+        Ok(Taken::Active)
     }
 
     fn permit(&mut self, allow: bool, arguments: &mut Arguments) -> Result<Taken, Problem> {
@@ -114,10 +107,7 @@ impl Target<'_> {
             let scope = self.scope.describe();
             arguments.warn(offset, format!("`{}` has no effect {scope}", flag.name));
         }
-        Ok(match flag.inactive.filter(|_| allow) {
-            Some(instead) => Taken::Inactive(name, instead),
-            None => Taken::Active,
-        })
+        Ok(Taken::Active)
     }
 
     fn option(&mut self, arguments: &mut Arguments) -> Result<Taken, Problem> {

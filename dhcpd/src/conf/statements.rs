@@ -131,18 +131,11 @@ pub struct Row {
     pub usage: &'static str,
     /// What becomes of it.
     pub meaning: Meaning,
-    /// What it asks for does not happen in this version, and this is what happens.
-    pub inactive: Option<&'static str>,
 }
 
 impl Row {
     const fn in_effect(mut self, scopes: u8) -> Row {
         self.effective = Scopes(scopes);
-        self
-    }
-
-    const fn inactive(mut self, instead: &'static str) -> Row {
-        self.inactive = Some(instead);
         self
     }
 }
@@ -168,8 +161,6 @@ pub struct Flag {
     pub field: Option<Field<bool>>,
     /// Where it changes anything.
     pub effective: Scopes,
-    /// What `allow` of it asks for does not happen in this version, and this is what happens.
-    pub inactive: Option<&'static str>,
 }
 
 /// Finds what `allow` and `deny` are about, in upper or lower case.
@@ -177,14 +168,12 @@ pub fn find_flag(word: &str) -> Option<&'static Flag> {
     FLAGS.iter().find(|flag| flag.name.eq_ignore_ascii_case(word))
 }
 
-const NO_NAMES: &str = "addresses are not looked up in the DNS in this version";
-
 const fn flag(name: &'static str, field: Field<bool>, effective: u8) -> Flag {
-    Flag { name, field: Some(field), effective: Scopes(effective), inactive: None }
+    Flag { name, field: Some(field), effective: Scopes(effective) }
 }
 
 const fn isc_flag(name: &'static str) -> Flag {
-    Flag { name, field: None, effective: Scopes(ANY), inactive: None }
+    Flag { name, field: None, effective: Scopes(ANY) }
 }
 
 /// In no order.
@@ -210,7 +199,7 @@ pub static FLAGS: &[Flag] = &[
 
 const fn row(name: &'static str, allowed: u8, usage: &'static str, meaning: Meaning) -> Row {
     let allowed = Scopes(allowed);
-    Row { name, allowed, effective: allowed, usage, meaning, inactive: None }
+    Row { name, allowed, effective: allowed, usage, meaning }
 }
 
 const fn isc(name: &'static str) -> Row {
@@ -297,7 +286,7 @@ static STATEMENTS: &[Row] = &[
     refused("fixed-address6", V6),
     refused("fixed-prefix6", V6),
     row("get-lease-hostnames", ANY & !HOST, "get-lease-hostnames BOOLEAN;",
-        M::Boolean(|s| &mut s.get_lease_hostnames)).in_effect(WIDE).inactive(NO_NAMES),
+        M::Boolean(|s| &mut s.get_lease_hostnames)).in_effect(WIDE),
     row("group", ANY & !HOST, "group { ... }", M::Declare(D::Group)),
     row("hardware", HOST, "hardware TYPE ADDRESS;", M::Hardware),
     row("host", ANY & !HOST, "host NAME { ... }", M::Declare(D::Host)),

@@ -96,6 +96,8 @@ impl Core {
         arena: &mut Vec<u8>,
     ) -> Option<Reply> {
         let selects = self.subnet_selection(packet).is_some();
+        // Copied: memory is only asked for where names are looked up.
+        let dns_name = self.dns_name(grant.address, grant.subnet as u32).map(<[u8]>::to_vec);
         let Core { config, interfaces, scratch, network_addresses, .. } = &mut *self;
         let config = &**config;
         let scopes = Core::scopes(config, packet, grant.host, grant.subnet)?;
@@ -127,7 +129,8 @@ impl Core {
         let own_name = scopes
             .host
             .filter(|_| scopes.first(|s| s.use_host_decl_names) == Some(true))
-            .map(|host| host.name.as_bytes());
+            .map(|host| host.name.as_bytes())
+            .or(dns_name.as_deref());
         let own_route = scopes.first(|s| s.use_lease_addr_for_default_route) == Some(true);
         let echoed =
             packet.client.id.filter(|_| scopes.first(|s| s.echo_client_id).unwrap_or(true));

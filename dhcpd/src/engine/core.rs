@@ -218,6 +218,7 @@ impl Core {
 
     /// Holds the address for a client; the committed lease is not touched.
     pub(super) fn offer(&mut self, packet: &Packet<'_>, slot: u32, out: &mut Actions) {
+        self.want_name(slot, &packet.client, out);
         self.say_leased(slot, &packet.client.hw, out);
         let network = self.leases.network(slot);
         let client = &packet.client;
@@ -267,6 +268,10 @@ impl Core {
         bootp: bool,
         out: &mut Actions,
     ) {
+        if self.leases.get(slot).offer == NONE {
+            // Otherwise it was asked for with the offer.
+            self.want_name(slot, &packet.client, out);
+        }
         self.say_leased(slot, &packet.client.hw, out);
         let network = self.leases.network(slot);
         self.forget_offer(slot);

@@ -54,6 +54,11 @@ impl Reload {
         Reload { name, base, config, listening, notifier, wanted, asked, under_way }
     }
 
+    /// The configuration as the server has it.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// A signal asks for it.
     pub(super) fn want(&mut self, signal: &impl std::fmt::Display) {
         log::info!("{signal}: reading {} again", self.name);
@@ -77,7 +82,7 @@ impl Reload {
         let mut sources = SystemSources::within(&self.base);
         match conf::load(&self.name, &mut sources) {
             Ok((config, notes)) => {
-                for note in notes.iter().chain(config.not_active_yet()) {
+                for note in &notes {
                     note.render().lines().for_each(|line| log::warn!("{line}"));
                 }
                 Ok((config, sources.into_recorded().encode()))
@@ -184,6 +189,7 @@ impl Parent {
                 self.reload.listening.adopt(plan);
                 if let Some((config, _)) = config {
                     self.reload.config = config;
+                    self.want_names();
                 }
             }
             Err(why) => log::error!("{SERVER}: {why}"),

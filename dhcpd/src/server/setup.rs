@@ -13,6 +13,7 @@ use crate::engine::{Actions, Engine, EngineOptions, Interface};
 use crate::icmp::Icmp;
 use crate::link::Link;
 use crate::msg::{Start, ToParent, ToServer};
+use crate::resolver::Asker;
 use crate::socket::Queues;
 use crate::sync::Options as SyncOptions;
 use crate::tables::Feed;
@@ -146,6 +147,7 @@ impl Handed {
             teller: Teller::default(),
             changes: Changes::new(&start.config),
             control: Control::new(self.control, start, clock.now()),
+            asker: Asker::default(),
             clock,
         })
     }

@@ -217,23 +217,6 @@ fn use_host_decl_names_is_inherited_like_all_else() {
 }
 
 #[test]
-fn what_is_not_active_is_named_where_it_is_asked_for() {
-    let config = good(
-        "get-lease-hostnames on; always-reply-rfc1048 true; allow bootp; allow dynamic-bootp;
-         dynamic-bootp-lease-length 600;
-         subnet 10.0.0.0 netmask 255.255.255.0 { range dynamic-bootp 10.0.0.1 10.0.0.9; }",
-    );
-    let inactive: Vec<String> = config.not_active_yet().iter().map(short).collect();
-    assert_eq!(
-        inactive,
-        ["1:1: warning: `get-lease-hostnames` is not active yet: addresses are not looked up in \
-         the DNS in this version",]
-    );
-    let quiet = good("get-lease-hostnames off; always-reply-rfc1048 off; deny bootp;");
-    assert_eq!(quiet.not_active_yet(), []);
-}
-
-#[test]
 fn included_files_are_read_in_place() {
     let mut sources = sources("include \"local/net\";");
     sources.add_file("/etc/local/net", *b"option domain-name \"x\";\ninclude \"/etc/more\";");
