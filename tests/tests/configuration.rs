@@ -122,10 +122,17 @@ fn everything_wrong_is_said_with_its_place_and_a_caret() {
             source[..at].chars().map(|c| if c == '\t' { c } else { ' ' }).chain(['^']).collect();
         assert_eq!(lines.next(), Some(&*caret), "{text}");
     }
-    assert!(last_line(&text).contains("Configuration file errors encountered"), "{text}");
-    assert_eq!(lines.count(), 1, "{text}");
+    // Then, what of it OpenBSD's dhcpd takes.
+    let rest: Vec<&str> = lines.collect();
+    let (last, notes) = rest.split_last().expect("a last line");
+    assert!(last.contains("Configuration file errors encountered"), "{text}");
+    let heads: Vec<&str> = notes.iter().copied().filter(|line| line.contains(": note: ")).collect();
+    assert!(notes.len() == 6 && heads.len() == 2, "{text}");
+    assert!(heads[0].contains(":5:36: note: OpenBSD's dhcpd takes this"), "{text}");
+    assert!(heads[1].contains(":9:1: note: OpenBSD's dhcpd takes this"), "{text}");
 
-    // A start says the same.
+    // A start says the same, without that.
+    let text = text.replace(&format!("{}\n", notes.join("\n")), "");
     lab.make_sets();
     let mut start = lab.server.command("timeout");
     start.arg("20").arg(binary("dhcpd")).arg("-d").arg("-c").arg(&config);
