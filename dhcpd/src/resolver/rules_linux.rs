@@ -8,6 +8,7 @@ pub const RULES: Rules = Rules { keep: &[], calls: &[CHANNELS, DNS, FILES, THREA
 const CHANNELS: &[Call] = &[
     Call::new(libc::SYS_recvmsg, "the parent and the server speak"),
     Call::new(libc::SYS_sendmsg, "the parent and the server are spoken to"),
+    Call::new(libc::SYS_getsockname, "a channel that was handed over is a socket of ours"),
     Call::new(libc::SYS_getsockopt, "a channel that was handed over is what it should be"),
     Call::when(
         libc::SYS_fcntl,
