@@ -5,6 +5,7 @@ mod errors;
 mod hostile;
 mod isc;
 mod meaning;
+mod table;
 
 use super::{Diagnostic, RecordedSources, load};
 use crate::config::{Config, Settings};

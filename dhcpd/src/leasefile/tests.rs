@@ -173,7 +173,7 @@ proptest! {
     /// no name, and no two names, can become another statement or another record, in our own
     /// reader or in OpenBSD's.
     #[test]
-    fn no_name_becomes_a_statement(
+    fn q7_no_name_becomes_a_statement(
         record in any_record(), client in any_name(), dns in any_name(), after in any_record(),
     ) {
         let tried = LeaseRecord {
@@ -253,7 +253,7 @@ fn openbsd_oddities() {
 
 /// A file that OpenBSD's dhcpd wrote for a client that knew Q-7.
 #[test]
-fn an_injected_statement_is_not_obeyed() {
+fn q7_an_injected_statement_is_not_obeyed() {
     let text = OPENBSD.replace("name\"", "x\";abandoned;uid\"y\"").replace("\tabandoned;\n", "");
     let told: Vec<Told> = read(text.as_bytes()).collect();
     let [Err(problem), Ok(record)] = told.as_slice() else { panic!("{told:?}") };
@@ -264,7 +264,7 @@ fn an_injected_statement_is_not_obeyed() {
 }
 
 #[test]
-fn every_hardware_type_is_read_back() {
+fn q6_every_hardware_type_is_read_back() {
     for htype in 0..=255 {
         let record = LeaseRecord {
             hardware: Some(Hardware { htype, addr: vec![htype; 6] }),

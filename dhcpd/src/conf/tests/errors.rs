@@ -175,7 +175,7 @@ fn parameters_come_before_declarations() {
 
 /// what OpenBSD's only warns of.
 #[test]
-fn what_is_out_of_range_is_an_error() {
+fn q2_what_is_out_of_range_is_an_error() {
     assert_eq!(
         bad("default-lease-time 4294967296;"),
         ["1:20: `4294967296` is out of range: 0 to 4294967295 is allowed"]

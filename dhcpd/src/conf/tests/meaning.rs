@@ -217,6 +217,33 @@ fn use_host_decl_names_is_inherited_like_all_else() {
 }
 
 #[test]
+fn q3_a_subnet_may_follow_a_host_in_a_shared_network() {
+    let config = good(
+        "shared-network s {
+           host h { hardware ethernet 0:0:0:0:0:1; }
+           group { }
+           subnet 10.0.0.0 netmask 255.255.255.0 { }
+         }",
+    );
+    assert_eq!((config.networks.len(), config.subnets.len(), config.hosts.len()), (1, 1, 1));
+    assert_eq!(config.networks[0].subnets, [0]);
+}
+
+#[test]
+fn q5_a_group_in_a_shared_network_is_inherited_by_its_subnets_only() {
+    let config = good(
+        "max-lease-time 1;
+         shared-network s {
+           group { max-lease-time 2; subnet 10.0.0.0 netmask 255.255.255.0 { } }
+           subnet 10.0.1.0 netmask 255.255.255.0 { }
+         }",
+    );
+    let times: Vec<_> = config.subnets.iter().map(|s| s.settings.max_lease_time).collect();
+    assert_eq!(times, [Some(2), Some(1)]);
+    assert_eq!(config.networks[0].settings.max_lease_time, Some(1));
+}
+
+#[test]
 fn included_files_are_read_in_place() {
     let mut sources = sources("include \"local/net\";");
     sources.add_file("/etc/local/net", *b"option domain-name \"x\";\ninclude \"/etc/more\";");
