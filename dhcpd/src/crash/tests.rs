@@ -48,7 +48,7 @@ fn checked(seed: u64) -> Result<Seen, String> {
 }
 
 #[test]
-fn no_crash_costs_what_was_acknowledged() {
+fn q8_no_crash_costs_what_was_acknowledged() {
     if let Some(seed) = number("DHCPD_SIM_SEED") {
         let _ = log::set_logger(&Told);
         log::set_max_level(log::LevelFilter::Debug);
