@@ -36,7 +36,7 @@ sim: ## both simulations in turns, until a schedule fails or it is stopped
 
 sim-dhcpd: ## dhcpd's leases through crashes of a simulated disk, until a schedule fails
 	DHCPD_SIM_COUNT=$${DHCPD_SIM_COUNT:-0} $(CARGO) test --release -p dhcpd --lib \
-		crash::tests::no_crash_costs_what_was_acknowledged -- --nocapture
+		crash::tests::q8_no_crash_costs_what_was_acknowledged -- --nocapture
 
 sim-pair: ## hastlite's pair in simulation, until a schedule fails
 	HASTLITE_SIM_COUNT=$${HASTLITE_SIM_COUNT:-0} $(CARGO) test --release -p hastlite --lib \
