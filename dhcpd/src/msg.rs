@@ -210,7 +210,7 @@ impl Message for ToServer {
             ToServer::Icmp(_) => 4,
             ToServer::Helper(_) => 5,
             ToServer::Hooks(_) => 13,
-            ToServer::Names(_) => 30,
+            ToServer::Names(_) => 31,
             ToServer::Leases(_) => 6,
             ToServer::Start(start) => {
                 out.bytes(start.config.as_bytes()).bytes(start.leases.as_bytes());
@@ -343,7 +343,7 @@ impl Message for ToServer {
                 ToServer::Renamed(Renamed::Maybe(text(&mut input)))
             }
             13 => ToServer::Hooks(wanted(fd)?),
-            30 => ToServer::Names(wanted(fd)?),
+            31 => ToServer::Names(wanted(fd)?),
             20 => ToServer::Discovers(wanted(fd)?),
             14 => ToServer::Control(wanted(fd)?),
             30 => ToServer::Sync(sync::decode(&mut input)?, wanted(fd)?),
