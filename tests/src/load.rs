@@ -188,15 +188,27 @@ impl<'a> Load<'a> {
     /// If one is not.
     pub fn check_last(&mut self, count: usize) {
         let last: BTreeMap<_, _> = self.order.iter().rev().take(count).copied().collect();
-        let now = Instant::now();
+        // What is still under way is heard, or forgotten.
+        let end = Instant::now() + PATIENCE;
+        while !self.in_flight.is_empty() && Instant::now() < end {
+            self.relay.wait(Duration::from_millis(5));
+            self.hear();
+        }
+        self.in_flight.clear();
         for (address, mac) in last {
             if self.promised.get(&address) != Some(&mac) {
                 continue;
             }
-            self.send(Aim::Keep, mac, address, now);
+            self.send(Aim::Keep, mac, address, Instant::now());
+            self.answered(WINDOW - 1);
         }
-        let deadline = now + PATIENCE;
-        while !self.in_flight.is_empty() {
+        self.answered(0);
+    }
+
+    /// Waits until no more than so many are under way.
+    fn answered(&mut self, left: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.in_flight.len() > left {
             assert!(Instant::now() < deadline, "no answer for {:?}", self.in_flight);
             self.relay.wait(Duration::from_millis(5));
             self.hear();
