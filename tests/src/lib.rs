@@ -9,6 +9,7 @@
 pub mod capture;
 pub mod client;
 pub mod daemon;
+pub mod descriptors;
 pub mod exposition;
 pub mod frame;
 pub mod hostile;

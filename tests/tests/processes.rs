@@ -1,4 +1,5 @@
-//! The life of dhcpd's processes: who is there, with which rights, and that nobody is left.
+//! The life of dhcpd's processes: who is there, and that nobody is left. Their rights are
+//! `privileges.rs`'s.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, reason = "a test may say what it expects of the machine")]
@@ -15,38 +16,6 @@ use tests::wire::{DISCOVER, Packet, Relay};
 
 const CONFIG: &str = "subnet 192.0.2.0 netmask 255.255.255.0 { range 192.0.2.100 192.0.2.250; }\n";
 const TABLES: [&str; 6] = ["-A", "abandoned", "-C", "changed", "-L", "leased"];
-
-#[test]
-fn every_process_has_its_rights_and_descriptors_and_no_others() {
-    let lab = Lab::new();
-    lab.make_sets();
-    let dhcpd = Dhcpd::start(&lab, CONFIG, &TABLES);
-    // stdin, stdout; stderr and the journal's two; parent, handler, link and UDP with two queues each,
-    // and ICMP; one lease file, except for the moment in which it is replaced, as it is soon after the start.
-    let null = || "/dev/null".to_owned();
-    let mut wanted = vec![null(), null(), lab.path("leases").display().to_string()];
-    wanted.extend(std::iter::repeat_n("pipe".to_owned(), 3));
-    wanted.extend(std::iter::repeat_n("socket".to_owned(), 7));
-    let mut server = process::rights(dhcpd.server());
-    let limit = Instant::now() + LIMIT;
-    while server.fds != wanted && Instant::now() < limit {
-        server = process::rights(dhcpd.server());
-    }
-    assert_eq!(server.fds, wanted);
-    server.assert_unprivileged("_dhcp", "0000000000000000");
-
-    let helper = process::rights(dhcpd.helper().expect("the handler"));
-    helper.assert_unprivileged("_dhcp", "0000000000001000"); // CAP_NET_ADMIN
-    assert!(
-        helper.fds.iter().all(|fd| ["/dev/null", "pipe", "socket"].contains(&fd.as_str())),
-        "{:?}",
-        helper.fds
-    );
-    for pid in [dhcpd.server(), dhcpd.helper().expect("the handler")] {
-        let root = fs::read_dir(format!("/proc/{pid}/root/")).expect("its root directory");
-        assert_eq!(root.count(), 0, "the root directory of {}", process::title(pid));
-    }
-}
 
 #[test]
 fn start_stop_and_nobody_is_left() {
