@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, reason = "a test may say what it expects of the machine")]
 
+pub mod calls;
 pub mod capture;
 pub mod client;
 pub mod daemon;
