@@ -104,6 +104,7 @@ pub fn made(trace: &str, conditional: &BTreeSet<String>) -> BTreeMap<String, BTr
     let mut filtered: BTreeSet<&str> = BTreeSet::new();
     let mut made: BTreeMap<String, BTreeSet<Made>> = BTreeMap::new();
     for (pid, text) in lines() {
+        let text = text.trim_end_matches(" <unfinished ...>");
         let Some((name, rest)) = text.split_once('(') else { continue };
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             continue;

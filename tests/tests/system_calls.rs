@@ -6,9 +6,11 @@
 
 use nix::sys::signal::Signal;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 use tests::calls::{Allowed, made, tables};
 use tests::client::{Client, Kind};
@@ -16,7 +18,7 @@ use tests::daemon::{Dhcpd, LIMIT};
 use tests::lab::Lab;
 use tests::load::Load;
 use tests::process::{self, until};
-use tests::wire::{DECLINE, DISCOVER, INFORM, Packet, RELEASE, REQUEST, Relay};
+use tests::wire::{ACK, DECLINE, DISCOVER, INFORM, Packet, RELEASE, REQUEST, Relay};
 
 /// The table, one row a line: process, call, condition, why it is allowed, and `used` or why it is not
 /// always.
@@ -26,7 +28,7 @@ const SERVER: &str = "dhcpd: server";
 const HANDLER: &str = "dhcpd: pf table handler";
 
 const CONFIG: &str = "default-lease-time 600;\nping-check false;\n\
-    subnet 192.0.2.0 netmask 255.255.255.0 { range 192.0.2.100 192.0.2.199; }\n\
+    subnet 192.0.0.0 netmask 255.255.0.0 { range 192.0.16.0 192.0.31.255; }\n\
     subnet 198.51.100.0 netmask 255.255.255.0 { range 198.51.100.1 198.51.100.9; ping-check true; }\n";
 
 /// What the filters let pass, by process.
@@ -52,18 +54,41 @@ fn allowed() -> BTreeMap<&'static str, Vec<Allowed>> {
     .into()
 }
 
-/// A server's life: everything that it may have to do, under strace. The trace is returned.
-fn life() -> String {
+/// The trace of a dhcpd and of all that it started, once each of them has ended.
+fn complete(trace: &Path, pids: &[u32]) -> String {
+    let mut text = String::new();
+    until("the trace is complete", LIMIT, || {
+        text = fs::read_to_string(trace).unwrap_or_default();
+        pids.iter().all(|pid| {
+            let end = |line: &str| {
+                let mut words = line.split_whitespace();
+                words.next() == Some(&pid.to_string()) && words.next() == Some("+++")
+            };
+            text.lines().any(end)
+        })
+    });
+    text
+}
+
+/// Two lives of a server, in which everything happens that it may have to see to, under strace. The
+/// first ends as it should, and the second by its parent's death. The traces are returned.
+fn lives() -> String {
     let lab = Lab::new();
-    lab.make_sets();
+    lab.server.nft(
+        "add table inet dhcpd; \
+         add set inet dhcpd leased { type ipv4_addr; flags timeout; }; \
+         add set inet dhcpd abandoned { type ipv4_addr; flags timeout; }; \
+         add set inet dhcpd changed { type ipv4_addr; }",
+    );
     let disk = lab.disk("disk", 2048);
     let leases = disk.path("leases").display().to_string();
     let hook = lab.write("hook", "#!/bin/sh\necho heard\n");
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("chmod");
-    let trace = lab.path("trace");
-    let (trace_name, hook) = (trace.display().to_string(), hook.display().to_string());
+    let traces = ["first", "second"].map(|name| lab.path(name));
+    let names = [&traces[0], &traces[1]].map(|path| path.display().to_string());
+    let hook = hook.display().to_string();
     // The tracer is not the parent: who is started is dhcpd.
-    let by = ["strace", "-D", "-f", "-s", "64", "-o", &trace_name];
+    let by = |name| ["strace", "-D", "-f", "-s", "64", "-o", name];
     let flags = [
         "-A",
         "abandoned",
@@ -78,7 +103,7 @@ fn life() -> String {
         "-l",
         &leases,
     ];
-    let mut dhcpd = Dhcpd::start_by(&lab, &by, CONFIG, &flags);
+    let mut dhcpd = Dhcpd::start_by(&lab, &by(&names[0]), CONFIG, &flags);
 
     // Frames.
     let mut client = Client::start(&lab, Kind::Udhcpc);
@@ -103,7 +128,7 @@ fn life() -> String {
     relay.send_bytes(&Packet::new(RELEASE, mac, 6).ciaddr(two).bytes());
 
     // More records than a file is let grow by: it is written anew.
-    let mut load = Load::new(&relay, Ipv4Addr::new(192, 0, 2, 110), 60, 7);
+    let mut load = Load::new(&relay, Ipv4Addr::new(192, 0, 18, 0), 60, 7);
     load.run(|load| load.order.len() >= 1100);
 
     // Others die and are replaced, the sets are emptied.
@@ -129,42 +154,42 @@ fn life() -> String {
 
     // The disk is full: nothing is acknowledged, what was half written is taken back.
     disk.fill();
-    let mut number = 100;
-    while relay.try_receive(Duration::from_millis(1)).is_some() {}
-    dhcpd.log();
-    let mut silent = false;
-    until("nobody is acknowledged any more", LIMIT, || {
+    let mut number = 0;
+    let mut ask = |limit| {
         number += 1;
-        let wanted = Ipv4Addr::new(192, 0, 2, 170 + (number % 20) as u8);
-        let packet = Packet::new(REQUEST, [2, 0, 0, 0, 3, number as u8], number);
+        let [a, b] = u16::try_from(number).expect("a small number").to_be_bytes();
+        let wanted = Ipv4Addr::new(192, 0, 20 + a, b);
+        let packet = Packet::new(REQUEST, [2, 0, 0, 3, a, b], 1000 + number);
         relay.send(packet.option(50, &wanted.octets()));
-        silent = relay.try_receive(Duration::from_millis(300)).is_none();
-        silent
-    });
+        relay.try_receive(Duration::from_millis(limit)).is_some_and(|answer| answer.kind == ACK)
+    };
+    until("nobody is acknowledged any more", LIMIT, || !ask(300));
     disk.make_room();
-    until("there is room again", LIMIT, || {
-        number += 1;
-        let packet = Packet::new(REQUEST, [2, 0, 0, 0, 4, 1], number);
-        relay.send(packet.option(50, &[192, 0, 2, 195]));
-        relay.try_receive(Duration::from_millis(300)).is_some()
-    });
+    until("there is room again", LIMIT, || ask(300));
 
-    // The configuration is read again, and the wire goes.
+    // The configuration is read again.
     process::kill(dhcpd.pid(), Signal::SIGHUP);
     dhcpd.wait_for("SIGHUP");
+    let everybody = |dhcpd: &Dhcpd| {
+        let mut all = process::children(dhcpd.pid());
+        all.push(dhcpd.pid());
+        all
+    };
+    let all = everybody(&dhcpd);
+    assert!(dhcpd.terminate().success());
+    let first = complete(&traces[0], &all);
+
+    // There are leases, one of them torn; then the wire goes, and the parent is killed.
+    let mut file = OpenOptions::new().append(true).open(&leases).expect("open the lease file");
+    file.write_all(b"lease 192.0.30.1 {\n\tstarts").expect("write to it");
+    let mut dhcpd = Dhcpd::start_by(&lab, &by(&names[1]), CONFIG, &flags);
     lab.server.run("ip link set srv0 down");
     lab.server.run("ip link set srv0 up");
     lab.server.run("ip link del srv0");
     dhcpd.wait_for("srv0: ");
-    let pid = dhcpd.pid();
-    assert!(dhcpd.terminate().success());
-    let end = format!("{pid} +++ exited with 0 +++");
-    let mut text = String::new();
-    until("the trace is complete", LIMIT, || {
-        text = fs::read_to_string(&trace).unwrap_or_default();
-        text.lines().any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") == end)
-    });
-    text
+    let all = everybody(&dhcpd);
+    dhcpd.kill();
+    first + &complete(&traces[1], &all)
 }
 
 #[test]
@@ -176,7 +201,7 @@ fn every_call_that_is_allowed_is_made_or_says_why_not() {
         .filter(|row| !row.when.is_empty())
         .map(|row| row.name.clone())
         .collect();
-    let trace = life();
+    let trace = lives();
     let made = made(&trace, &conditional);
     assert_eq!(
         made.keys().map(String::as_str).collect::<Vec<_>>(),

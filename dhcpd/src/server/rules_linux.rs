@@ -1,6 +1,6 @@
 //! What the server may still do on Linux: no capability, and these system calls.
 
-use supervise::confine::{Call, Rules, THREADS};
+use supervise::confine::{Call, Rules, THREADS, When};
 
 /// For [`supervise::confine::confine`].
 pub const RULES: Rules = Rules { keep: &[], calls: &[PACKETS, CHANNELS, JOURNAL, THREADS] };
@@ -26,7 +26,7 @@ const CHANNELS: &[Call] = &[
     ),
     Call::when(
         libc::SYS_fcntl,
-        &[supervise::confine::When::Is(1, libc::F_SETFD)],
+        &[When::Is(1, libc::F_SETFD)],
         "a channel that was handed over is closed on exec",
     ),
 ];
@@ -34,15 +34,11 @@ const CHANNELS: &[Call] = &[
 const JOURNAL: &[Call] = &[
     Call::new(libc::SYS_read, "the lease file is read at start; the journal's news"),
     Call::new(libc::SYS_write, "the journal has news for the loop"),
-    Call::new(libc::SYS_lseek, "the lease file is read from its beginning"),
-    Call::new(libc::SYS_fstat, "how long the lease file is"),
     Call::new(libc::SYS_statx, "how long the lease file is"),
     Call::new(libc::SYS_pread64, "how the lease file ends"),
     Call::new(libc::SYS_pwrite64, "records are appended to the lease file"),
     Call::new(libc::SYS_fdatasync, "records are on disk before they are acknowledged"),
-    Call::new(libc::SYS_fsync, "a new lease file is on disk before it replaces the old one"),
     Call::new(libc::SYS_ftruncate, "a failed write is taken back"),
     Call::new(libc::SYS_fallocate, "room for records to come, so that a sync has less to do"),
     Call::new(libc::SYS_pipe2, "the journal's way to wake the loop"),
-    Call::new(libc::SYS_eventfd2, "the journal's way to wake the loop"),
 ];
