@@ -54,7 +54,8 @@ const CHILDREN: [Expected; 3] = [
             "socket raw",
             "socket udp",
             "socket udp",
-            // Parent, table handler, hooks.
+            // Parent, table handler, hooks, and where dhcpctl(8) connects to.
+            "socket unix",
             "socket unix",
             "socket unix",
             "socket unix",
@@ -91,7 +92,8 @@ const PARENT: Expected = Expected {
         "[signalfd]",
         // Whether interfaces come and go.
         "socket netlink",
-        // One to each child.
+        // One to each child, and where dhcpctl(8) connects to: its name is taken away at the end.
+        "socket unix",
         "socket unix",
         "socket unix",
         "socket unix",

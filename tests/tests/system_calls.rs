@@ -15,7 +15,7 @@ use std::time::Duration;
 use tests::calls::{Allowed, made, tables};
 use tests::client::{Client, Kind};
 use tests::daemon::{Dhcpd, LIMIT};
-use tests::lab::Lab;
+use tests::lab::{Lab, binary};
 use tests::load::Load;
 use tests::process::{self, until};
 use tests::wire::{ACK, DECLINE, DISCOVER, INFORM, Packet, RELEASE, REQUEST, Relay};
@@ -163,12 +163,17 @@ fn lives() -> String {
         relay.send(packet.option(50, &wanted.octets()));
         relay.try_receive(Duration::from_millis(limit)).is_some_and(|answer| answer.kind == ACK)
     };
-    until("nobody is acknowledged any more", LIMIT, || !ask(300));
+    until("nobody is acknowledged any more", LIMIT, || {
+        !ask(300) && dhcpd.log().contains("unable to commit")
+    });
     disk.make_room();
     until("there is room again", LIMIT, || ask(300));
 
-    // The configuration is read again.
-    process::kill(dhcpd.pid(), Signal::SIGHUP);
+    // Somebody asks for all of it, and the configuration is read again.
+    let mut ctl = lab.server.command(binary("dhcpctl"));
+    let said = ctl.arg("-s").arg(lab.path("dhcpd.sock")).arg("leases").output().expect("run it");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    dhcpd.reload(&lab, CONFIG);
     dhcpd.wait_for("SIGHUP");
     let everybody = |dhcpd: &Dhcpd| {
         let mut all = process::children(dhcpd.pid());
