@@ -20,11 +20,6 @@ const CHANNELS: &[Call] = &[
     ),
     Call::new(libc::SYS_accept4, "dhcpctl connects to the control socket"),
     Call::when(
-        libc::SYS_setsockopt,
-        &[supervise::confine::When::Is(1, libc::SOL_SOCKET)],
-        "a connection of dhcpctl has room for answers",
-    ),
-    Call::when(
         libc::SYS_fcntl,
         &[When::Is(1, libc::F_SETFD)],
         "a channel that was handed over is closed on exec",
