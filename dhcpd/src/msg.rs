@@ -29,6 +29,9 @@ pub const CHUNK: usize = MAX_PAYLOAD - 16;
 /// The most bytes of what is wrong with a configuration.
 const MAX_ERRORS: usize = MAX_PAYLOAD / 2;
 
+/// The most addresses of an interface that are told, the first ones: a message must have room.
+const MAX_ADDRESSES: usize = MAX_PAYLOAD / 8;
+
 /// What the parent says.
 #[derive(Debug)]
 pub enum ToServer {
@@ -159,7 +162,7 @@ pub enum ToParent {
 impl Interface {
     fn encode(&self, out: &mut Writer<'_>) {
         out.bytes(self.name.as_bytes()).u32(self.index).put(&self.mac);
-        for address in &self.addresses {
+        for address in self.addresses.iter().take(MAX_ADDRESSES) {
             out.ipv4(*address);
         }
     }

@@ -117,15 +117,15 @@ impl Pending {
     }
 
     /// Gives interfaces other numbers. An offer that was to leave by one that is gone is dropped:
-    /// nobody would hear it.
+    /// nobody would hear it. So is a request that came by one: it would seem to be from another wire.
     pub(super) fn renumber(&mut self, map: &[Option<usize>]) {
         self.by_slot.retain(|_, wait| match &mut wait.then {
             Then::Release => true,
             Then::Offer(held) => {
-                if let Some(interface) = map.get(held.interface).copied().flatten() {
-                    held.interface = interface;
-                }
-                held.destination.renumber(map)
+                let interface = map.get(held.interface).copied().flatten();
+                held.interface = interface.unwrap_or(held.interface);
+                let stays = interface.is_some() || held.again.is_none();
+                stays && held.destination.renumber(map)
             }
         });
     }

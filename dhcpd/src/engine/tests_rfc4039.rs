@@ -157,3 +157,23 @@ fn who_would_do_without_ipv4_is_offered_only() {
     assert_eq!(b.out.records, 0);
     assert_eq!(b.one(&quick(2).with(55, [1])).kind(), message::ACK);
 }
+
+/// Whoever waits for a ping on a wire that is not served any more is not taken for somebody on
+/// another wire that has its number now.
+#[test]
+fn a_discover_that_waits_goes_with_its_interface() {
+    let mut config = rapid();
+    config.subnets[1].settings.rapid_commit = Some(true);
+    let near = interfaces().remove(0);
+    let far = Interface { name: "em1".to_owned(), index: 4, address: RELAY, ..near.clone() };
+    let far = Interface { addresses: vec![RELAY], ..far };
+    let mut b = Bench::pinging(config.clone());
+    b.reconfigure(config.clone(), vec![near, far.clone()]);
+    b.silent(&quick(1));
+    assert_eq!(b.out.pings, [ip("10.0.0.10")]);
+    b.reconfigure(config, vec![far]);
+    assert!(b.pass(1).is_empty() && b.out.pings.is_empty() && b.out.records == 0);
+    // Nor is it answered by a later ping on that wire.
+    assert!(b.pass(1).is_empty() && b.out.records == 0);
+    assert_eq!(b.engine.len(), 1, "nothing is held for it on the other wire");
+}

@@ -100,3 +100,18 @@ proptest! {
         let _ = ToParent::decode(kind, &payload, fd.then(null));
     }
 }
+
+/// Whatever an administrator gives an interface, telling of it must not end service.
+#[test]
+fn an_interface_with_very_many_addresses_fits_into_a_message() {
+    let addresses: Vec<Ipv4Addr> =
+        (0..20_000u32).map(|n| Ipv4Addr::from(0x0a00_0000 + n)).collect();
+    let name = "em0".to_owned();
+    let interface = Interface { name, index: 7, mac: [2; 6], addresses: addresses.clone() };
+    let (kind, payload) = encoded(&ToServer::Readdressed(interface));
+    assert!(payload.len() <= MAX_PAYLOAD, "{}", payload.len());
+    match ToServer::decode(kind, &payload, None).unwrap() {
+        ToServer::Readdressed(back) => assert!(addresses.starts_with(&back.addresses)),
+        other => panic!("{other:?}"),
+    }
+}
