@@ -332,14 +332,16 @@ impl Engine {
     ///
     /// Leases, offers and pings go on. A lease whose address is not to be given out any more is kept
     /// aside while it runs, and comes back if its address does.
+    ///
+    /// False if every lease is where it was: the same addresses are given out on the same networks.
     pub fn reconfigure(
         &mut self,
         config: Arc<Config>,
         interfaces: Vec<Interface>,
         now: Now,
         out: &mut Actions,
-    ) {
-        self.core.reconfigure(config, interfaces, now, out);
+    ) -> bool {
+        self.core.reconfigure(config, interfaces, now, out)
     }
 
     /// The configuration it works with.

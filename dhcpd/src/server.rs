@@ -157,13 +157,20 @@ impl Server<'_> {
             events.set(PollFlags::POLLOUT, self.feed.pending().is_some());
             fds.push(PollFd::new(helper.as_fd(), events));
         }
+        let control = fds.len();
         fds.extend(self.control.poll_fds());
+        let control = control..fds.len();
         fds.extend(self.teller.blocked().map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
         fds.extend(self.asker.poll_fd());
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(error) => Err(format!("poll: {error}")),
-        }
+        let woken = match poll(&mut fds, timeout) {
+            Ok(_) => {
+                fds.get(control).is_some_and(|fds| fds.iter().any(|fd| fd.any() != Some(false)))
+            }
+            Err(Errno::EINTR) => false,
+            Err(error) => return Err(format!("poll: {error}")),
+        };
+        self.control.woken = woken;
+        Ok(())
     }
 
     fn timeout(&self) -> PollTimeout {

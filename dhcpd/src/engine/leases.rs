@@ -243,10 +243,11 @@ impl Leases {
         }
     }
 
-    /// All slots under this hardware, held or ended, on all networks.
+    /// All slots under this hardware, held or ended, on all networks; the first of them where they
+    /// are so many that only somebody who lies can have them.
     pub(super) fn by_hardware(&self, hw: &Hw) -> Vec<u32> {
         let all = self.by_any_hw.iter().flat_map(|all| all.range((*hw, 0)..=(*hw, u32::MAX)));
-        all.map(|(_, slot)| *slot).collect()
+        all.map(|(_, slot)| *slot).take(MOST_OF_ONE).collect()
     }
 
     /// Makes the slot of an address that has none. It is in no list.
@@ -422,6 +423,9 @@ fn replace(index: &mut Index, key: u32, old: Option<u32>, new: u32) {
     }
     index.insert(key, new);
 }
+
+/// The most slots that a question for one hardware address looks at.
+const MOST_OF_ONE: usize = 1024;
 
 /// How many lists a network has of what may be given out.
 const FREE_LISTS: u32 = 4;

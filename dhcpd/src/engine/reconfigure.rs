@@ -39,7 +39,7 @@ impl Core {
         interfaces: Vec<Interface>,
         now: Now,
         out: &mut Actions,
-    ) {
+    ) -> bool {
         let time = self.advance(now, out);
         self.pending.renumber(&interface_map(&self.interfaces, &interfaces));
         let Derived { pools, own_addresses, server_ids, network_addresses } =
@@ -50,12 +50,19 @@ impl Core {
         self.declines.resize_with(config.networks.len(), Default::default);
         self.starved.resize_with(config.networks.len(), Default::default);
         self.interfaces = interfaces;
-        self.take_over(config, pools, time, out);
+        let changed = self.take_over(config, pools, time, out);
         self.prepare_for_queries();
+        changed
     }
 
-    /// Takes over what addresses there are, and for whom.
-    fn take_over(&mut self, config: Arc<Config>, pools: Pools, time: i64, out: &mut Actions) {
+    /// Takes over what addresses there are, and for whom. False if both are as they were.
+    fn take_over(
+        &mut self,
+        config: Arc<Config>,
+        pools: Pools,
+        time: i64,
+        out: &mut Actions,
+    ) -> bool {
         let networks = networks_of(&config);
         let same = pools.same_as(&self.pools) && networks == networks_of(&self.config);
         let count = config.networks.len();
@@ -63,7 +70,7 @@ impl Core {
         self.pools.go_on(&old);
         let old_config = std::mem::replace(&mut self.config, config);
         if same && old_config.networks.len() == count {
-            return;
+            return false;
         }
 
         // In the old numbers.
@@ -95,6 +102,7 @@ impl Core {
                 self.quarantine.len()
             );
         }
+        true
     }
 
     /// `networks` are those of the subnets as they were; the pools are the new ones already.

@@ -277,3 +277,30 @@ fn read(text: &str) -> Config {
     }
     crate::conf::load("test", &mut Text(text)).unwrap().0
 }
+
+/// By that the server knows whether a copy of all leases under way has to begin anew, and digests
+/// of them all: an interface that comes and goes is no reason.
+#[test]
+fn whether_leases_stay_where_they_are_is_said() {
+    let mut b = Bench::new();
+    b.dora(1);
+    let mut changed = |config: Config, interfaces: Vec<Interface>| {
+        let mut config = config;
+        config.build_lookup();
+        b.out.clear();
+        b.engine.reconfigure(Arc::new(config), interfaces, b.now, &mut b.out)
+    };
+    let other =
+        Interface { name: "em1".to_owned(), address: ip("10.0.0.2"), ..interfaces().remove(0) };
+    let other = Interface { addresses: vec![other.address], ..other };
+    let both = || vec![interfaces().remove(0), other.clone()];
+    assert!(!changed(config(), both()));
+    assert!(!changed(config(), interfaces()));
+    assert!(!changed(config(), vec![]));
+    assert!(changed(shrunk(), interfaces()));
+    assert!(!changed(shrunk(), interfaces()));
+    assert!(changed(config(), interfaces()));
+    // An address of a range that is our own now is nobody's.
+    let own = Interface { addresses: vec![ip("10.0.0.12")], ..interfaces().remove(0) };
+    assert!(changed(config(), vec![own]));
+}

@@ -280,3 +280,23 @@ proptest! {
         }
     }
 }
+
+/// Who has taken thousands of leases by one hardware address and many identifiers has found no
+/// question that keeps the server busy.
+#[test]
+fn hardware_with_very_many_leases_is_looked_at_in_part() {
+    let mut config = open();
+    config.subnets[1].net = "10.1.0.0/16".parse().unwrap();
+    config.subnets[1].ranges[0].high = ip("10.1.15.255");
+    let mut b = Bench::with(config);
+    for n in 0..3000u16 {
+        let id = n.to_be_bytes();
+        let offer = b.one(&discover(1).relayed().id(&id)).yours();
+        assert_eq!(b.one(&select(1, offer).relayed().id(&id)).kind(), message::ACK);
+    }
+    let got = b.one(&by_hardware(1));
+    assert_eq!(got.kind(), message::LEASEACTIVE);
+    assert_eq!(got.options.get(92).map(<[u8]>::len), Some(4 * 39), "as many as there is room for");
+    let core = &b.engine.core;
+    assert_eq!(core.leases.by_hardware(&Hw::new(1, &mac(1))).len(), 1024);
+}

@@ -107,9 +107,11 @@ impl Server<'_> {
         self.leases.renumber(&interface_map(&old, &interfaces));
         self.indexes = interfaces.iter().map(|interface| interface.index).collect();
         self.links = links;
-        self.engine.reconfigure(config, interfaces, now, &mut self.actions);
-        self.sync.reconfigured(&self.engine);
-        self.leases.copy_again();
+        // An interface that comes and goes must not keep a long rewrite from its end.
+        if self.engine.reconfigure(config, interfaces, now, &mut self.actions) {
+            self.sync.reconfigured(&self.engine);
+            self.leases.copy_again();
+        }
         self.act(now);
     }
 }

@@ -30,6 +30,8 @@ const PATIENCE: u64 = 10_000;
 #[derive(Default)]
 pub(super) struct Control {
     acceptor: Option<Acceptor>,
+    /// Whether poll(2) had anything to say of the socket or of a session.
+    pub(super) woken: bool,
     sessions: Vec<Session>,
     /// The number of the next session, and whose turn it is to have a piece made.
     number: u64,
@@ -72,8 +74,10 @@ impl Control {
     }
 
     fn accept(&mut self, now: Now) {
-        let Some(acceptor) = &self.acceptor else { return };
-        while self.sessions.len() < MOST {
+        // Nobody is looked for whenever a packet comes; and who is turned away may come again and
+        // again, faster than this ends.
+        let Some(acceptor) = self.acceptor.as_ref().filter(|_| self.woken) else { return };
+        for _ in self.sessions.len()..MOST {
             match acceptor.accept() {
                 Ok(Some(connection)) => {
                     self.counters.control_clients += 1;
