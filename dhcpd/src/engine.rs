@@ -61,15 +61,11 @@ mod tests_log;
 #[cfg(test)]
 mod tests_model;
 #[cfg(test)]
-mod tests_names;
-#[cfg(test)]
 mod tests_quirks;
 #[cfg(test)]
 mod tests_rare;
 #[cfg(test)]
 mod tests_reconfigure;
-#[cfg(test)]
-mod tests_request;
 #[cfg(test)]
 mod tests_rfc2131;
 #[cfg(test)]
@@ -82,8 +78,6 @@ mod tests_rfc4039;
 mod tests_rfc4388;
 #[cfg(test)]
 mod tests_scopes;
-#[cfg(test)]
-mod tests_tables;
 
 pub use self::merge::{Merged, Word};
 pub use self::share::Share;
@@ -272,7 +266,7 @@ pub struct Actions {
     pub sync: Option<Vec<Change>>,
     /// Addresses to ping.
     pub pings: Vec<Ipv4Addr>,
-    /// Addresses whose names are wanted; see [`Engine::named`].
+    /// Addresses whose names are wanted.
     pub names: Vec<Ipv4Addr>,
     /// The lease file is to be rewritten soon: its times are those of a clock that was wrong.
     pub rewrite: bool,

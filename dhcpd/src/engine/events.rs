@@ -55,3 +55,7 @@ pub(super) fn view<'a>(lease: &'a Lease, clock: &Clock) -> LeaseView<'a> {
         hostname,
     }
 }
+
+#[cfg(test)]
+#[path = "tests_tables.rs"]
+mod tests;

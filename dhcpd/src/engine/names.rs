@@ -55,3 +55,7 @@ impl Core {
         self.leases.get(slot).names().1
     }
 }
+
+#[cfg(test)]
+#[path = "tests_names.rs"]
+mod tests;

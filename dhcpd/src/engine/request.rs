@@ -254,3 +254,7 @@ impl Core {
         self.config.networks.get(network as NetworkId).is_some_and(|n| n.authoritative)
     }
 }
+
+#[cfg(test)]
+#[path = "tests_request.rs"]
+mod tests;

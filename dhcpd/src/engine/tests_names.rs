@@ -1,7 +1,7 @@
 //! `get-lease-hostnames`: when a name is asked for, and where it goes when it is known.
 
-use super::tests_kit::*;
-use super::*;
+use crate::engine::tests_kit::*;
+use crate::engine::*;
 
 const HOST_NAME: u8 = 12;
 

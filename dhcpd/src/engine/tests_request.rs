@@ -1,8 +1,8 @@
 //! REQUEST in each client state, and who may give back what.
 
-use super::tests_kit::*;
-use super::*;
 use crate::config::Settings;
+use crate::engine::tests_kit::*;
+use crate::engine::*;
 
 fn nak(got: &Got) -> String {
     assert_eq!(got.kind(), message::NAK);

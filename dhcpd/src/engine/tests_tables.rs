@@ -1,7 +1,7 @@
 //! The events for the firewall's tables: spec section 13's list of triggers, one test a row.
 
-use super::tests_kit::*;
-use super::*;
+use crate::engine::tests_kit::*;
+use crate::engine::*;
 
 #[test]
 fn offer_says_l_and_c_before_the_ping_is_answered() {
