@@ -43,8 +43,6 @@ pub mod why;
 #[cfg(test)]
 mod tests_abuse;
 #[cfg(test)]
-mod tests_answer;
-#[cfg(test)]
 mod tests_bootp;
 #[cfg(test)]
 mod tests_bootp_leases;

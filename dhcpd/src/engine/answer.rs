@@ -415,3 +415,7 @@ fn recycle<'b>(mut options: Vec<(u8, &[u8])>) -> Vec<(u8, &'b [u8])> {
     options.clear();
     options.into_iter().map(|(code, _)| (code, &[][..])).collect()
 }
+
+#[cfg(test)]
+#[path = "tests_answer.rs"]
+mod tests;

@@ -1,8 +1,8 @@
 //! What replies say, in which order, and where they go.
 
-use super::tests_kit::*;
-use super::*;
 use crate::config::{Class, Settings};
+use crate::engine::tests_kit::*;
+use crate::engine::*;
 
 fn settings(set: impl FnOnce(&mut Settings)) -> Settings {
     let mut settings = Settings::default();
