@@ -123,7 +123,7 @@ fn alone_it_serves_informs_on_every_interface_and_nothing_else() {
 
 /// The other interface's clients are told what there is; the one named is served in full, once.
 #[test]
-fn with_interfaces_named_both_are_served() {
+fn q20_with_interfaces_named_both_are_served() {
     let lab = Lab::new();
     let names = (lab.server.name(), lab.client.name());
     lab.server.run(&format!("ip link add srv1 type veth peer name cli1 netns {}", names.1));
