@@ -65,6 +65,7 @@ fn holds(condition: &str, arguments: &[String]) -> bool {
     let Some(argument) = arguments.get(number.trim().parse::<usize>().expect("a number")) else {
         return false;
     };
+    let value = value.split(" as ").next().unwrap_or(value);
     let mut words = value.split('|').map(|word| match word.trim().rsplit("::").next() {
         Some("SYSLOG_FD") => "4",
         word => word.unwrap_or_default(),

@@ -11,6 +11,7 @@ pub mod capture;
 pub mod client;
 pub mod daemon;
 pub mod descriptors;
+pub mod dns;
 pub mod exposition;
 pub mod frame;
 pub mod hostile;

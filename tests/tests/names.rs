@@ -4,12 +4,11 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, reason = "a test may say what it expects of the machine")]
 
-use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tests::daemon::{Dhcpd, LIMIT};
+use tests::dns::{dnsmasq, use_own_dns};
 use tests::lab::Lab;
 use tests::process::{self, until};
 use tests::wire::{ACK, Packet, REQUEST, Relay};
@@ -19,44 +18,6 @@ const CONFIG: &str = "ping-check false; get-lease-hostnames on;\n\
     subnet 192.0.2.0 netmask 255.255.255.0 { range 192.0.2.100 192.0.2.110; }\n";
 
 const RESOLVER: &str = "dhcpd: resolver";
-
-/// A DNS server on the server's side; ended when dropped.
-struct Dns(Child);
-
-impl Drop for Dns {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// What dhcpd is started with asks this machine's DNS server, and nobody else.
-fn use_own_dns(lab: &Lab, options: &str) {
-    lab.own_mounts();
-    let none: Option<&str> = None;
-    let resolv = format!("nameserver 127.0.0.1\n{options}\n");
-    for (name, text) in [("resolv.conf", &*resolv), ("hosts", "127.0.0.1 localhost\n")] {
-        let ours = lab.write(name, text);
-        let theirs = format!("/etc/{name}");
-        mount(Some(&ours), &*theirs, none, MsFlags::MS_BIND, none).expect("bind a file");
-    }
-}
-
-fn dnsmasq(lab: &Lab) -> Dns {
-    let mut command = lab.server.command("dnsmasq");
-    command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv"]);
-    command.args(["--user=root", "--pid-file=", "--listen-address=127.0.0.1", "--bind-interfaces"]);
-    command.args(["--local=/2.0.192.in-addr.arpa/", "--host-record=pc.example.org,192.0.2.100"]);
-    command.args(["--host-record=other.example.org,192.0.2.102"]);
-    // What is no host's name goes nowhere.
-    command.args(["--ptr-record=103.2.0.192.in-addr.arpa,-rf.example.org"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let dns = Dns(command.spawn().expect("start dnsmasq"));
-    until("the DNS serves", LIMIT, || {
-        lab.server.run("ss -Hulnp sport = 53").contains("127.0.0.1:53")
-    });
-    dns
-}
 
 fn mac(n: u8) -> [u8; 6] {
     [2, 0, 0, 0, 0, n]

@@ -13,7 +13,8 @@ use tests::descriptors::descriptors;
 use tests::lab::Lab;
 use tests::process::{self, Rights, until};
 
-const CONFIG: &str = "subnet 192.0.2.0 netmask 255.255.255.0 { range 192.0.2.100 192.0.2.250; }\n";
+const CONFIG: &str = "get-lease-hostnames true;\n\
+    subnet 192.0.2.0 netmask 255.255.255.0 { range 192.0.2.100 192.0.2.250; }\n";
 
 const NONE: &str = "0000000000000000";
 
@@ -32,13 +33,15 @@ struct Expected {
 enum Confined {
     /// The account, an empty root, no new privileges, and a filter.
     Yes,
+    /// The same, and the file system to read.
+    Reading,
     /// The account, and the file system.
     Account,
     /// Root's.
     No,
 }
 
-const CHILDREN: [Expected; 3] = [
+const CHILDREN: [Expected; 4] = [
     Expected {
         title: "dhcpd: server",
         capabilities: NONE,
@@ -54,7 +57,8 @@ const CHILDREN: [Expected; 3] = [
             "socket raw",
             "socket udp",
             "socket udp",
-            // Parent, table handler, hooks, and where dhcpctl(8) connects to.
+            // Parent, table handler, hooks, resolver, and where dhcpctl(8) connects to.
+            "socket unix",
             "socket unix",
             "socket unix",
             "socket unix",
@@ -67,6 +71,14 @@ const CHILDREN: [Expected; 3] = [
         confined: Confined::Yes,
         // Parent and server.
         holds: &["socket netlink", "socket unix", "socket unix"],
+    },
+    Expected {
+        title: "dhcpd: resolver",
+        capabilities: NONE,
+        // The C library reads hosts and resolv.conf when it is asked; landlock(7) says what else.
+        confined: Confined::Reading,
+        // How its threads wake it; parent and server.
+        holds: &["pipe", "pipe", "socket unix", "socket unix"],
     },
     Expected {
         title: "dhcpd: hooks",
@@ -92,7 +104,9 @@ const PARENT: Expected = Expected {
         "[signalfd]",
         // Whether interfaces come and go.
         "socket netlink",
+        "[pidfd]",
         // One to each child, and where dhcpctl(8) connects to: its name is taken away at the end.
+        "socket unix",
         "socket unix",
         "socket unix",
         "socket unix",
@@ -166,7 +180,7 @@ fn check(lab: &Lab, pid: u32, parent: u32, expected: &Expected) {
 }
 
 fn check_rights(title: &str, rights: &Rights, expected: &Expected) {
-    if expected.confined == Confined::Yes {
+    if expected.confined != Confined::Account {
         rights.assert_unprivileged("_dhcp", expected.capabilities);
         assert_eq!(rights.status["Seccomp_filters"], "1", "{title}");
         return;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tests::calls::{Allowed, made, tables};
 use tests::client::{Client, Kind};
 use tests::daemon::{Dhcpd, LIMIT};
+use tests::dns::{dnsmasq, use_own_dns};
 use tests::lab::{Lab, binary};
 use tests::load::Load;
 use tests::process::{self, until};
@@ -26,8 +27,9 @@ const TABLE: &str = include_str!("../system-calls.txt");
 
 const SERVER: &str = "dhcpd: server";
 const HANDLER: &str = "dhcpd: pf table handler";
+const RESOLVER: &str = "dhcpd: resolver";
 
-const CONFIG: &str = "default-lease-time 600;\nping-check false;\n\
+const CONFIG: &str = "default-lease-time 600;\nping-check false;\nget-lease-hostnames true;\n\
     subnet 192.0.0.0 netmask 255.255.0.0 { range 192.0.16.0 192.0.31.255; }\n\
     subnet 198.51.100.0 netmask 255.255.255.0 { range 198.51.100.1 198.51.100.9; ping-check true; }\n";
 
@@ -50,6 +52,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<Allowed>> {
     [
         of(SERVER, include_str!("../../dhcpd/src/server/rules_linux.rs"), &["THREADS"]),
         of(HANDLER, include_str!("../../pfhelper/src/rights_linux.rs"), &[]),
+        of(RESOLVER, include_str!("../../dhcpd/src/resolver/rules_linux.rs"), &["THREADS"]),
     ]
     .into()
 }
@@ -80,6 +83,8 @@ fn lives() -> String {
          add set inet dhcpd abandoned { type ipv4_addr; flags timeout; }; \
          add set inet dhcpd changed { type ipv4_addr; }",
     );
+    use_own_dns(&lab, "");
+    let _dns = dnsmasq(&lab);
     let disk = lab.disk("disk", 2048);
     let leases = disk.path("leases").display().to_string();
     let hook = lab.write("hook", "#!/bin/sh\necho heard\n");
@@ -132,7 +137,7 @@ fn lives() -> String {
     load.run(|load| load.order.len() >= 1100);
 
     // Others die and are replaced, the sets are emptied.
-    for title in [HANDLER, "dhcpd: hooks"] {
+    for title in [HANDLER, RESOLVER, "dhcpd: hooks"] {
         let pid = process::child_titled(dhcpd.pid(), title).expect("it");
         process::kill(pid, Signal::SIGKILL);
         until("there is another", LIMIT, || {
@@ -187,7 +192,16 @@ fn lives() -> String {
     // There are leases, one of them torn; then the wire goes, and the parent is killed.
     let mut file = OpenOptions::new().append(true).open(&leases).expect("open the lease file");
     file.write_all(b"lease 192.0.30.1 {\n\tstarts").expect("write to it");
+    // The DNS over TCP, as for answers that are too long for UDP.
+    lab.write("resolv.conf", "nameserver 127.0.0.1\noptions use-vc\n");
     let mut dhcpd = Dhcpd::start_by(&lab, &by(&names[1]), CONFIG, &flags);
+    for number in 1..20u8 {
+        relay.lease([2, 0, 0, 0, 5, number], 3000 + u32::from(number));
+    }
+    until("the DNS was asked over TCP", LIMIT, || {
+        let text = fs::read_to_string(&traces[1]).unwrap_or_default();
+        text.contains("socket(AF_INET, SOCK_STREAM")
+    });
     lab.server.run("ip link set srv0 down");
     lab.server.run("ip link set srv0 up");
     lab.server.run("ip link del srv0");
@@ -210,7 +224,7 @@ fn every_call_that_is_allowed_is_made_or_says_why_not() {
     let made = made(&trace, &conditional);
     assert_eq!(
         made.keys().map(String::as_str).collect::<Vec<_>>(),
-        allowed.keys().rev().copied().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>(),
+        allowed.keys().copied().collect::<Vec<_>>(),
         "a process with a filter that has no row here"
     );
     let known: BTreeMap<&str, &str> =
