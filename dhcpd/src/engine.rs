@@ -43,6 +43,8 @@ pub mod why;
 #[cfg(test)]
 mod tests_abuse;
 #[cfg(test)]
+mod tests_anything;
+#[cfg(test)]
 mod tests_bootp;
 #[cfg(test)]
 mod tests_bootp_leases;
@@ -162,25 +164,6 @@ pub enum Destination {
         /// UDP destination port.
         port: u16,
     },
-}
-
-impl Destination {
-    /// Gives interfaces other numbers: `map` has the new one of each old one that is still there.
-    /// False if it was to leave by one that is not.
-    pub fn renumber(&mut self, map: &[Option<usize>]) -> bool {
-        let interface = match self {
-            Destination::Udp { interface: None, .. } => return true,
-            Destination::Link { interface, .. }
-            | Destination::Udp { interface: Some(interface), .. } => interface,
-        };
-        match map.get(*interface).copied().flatten() {
-            Some(new) => {
-                *interface = new;
-                true
-            }
-            None => false,
-        }
-    }
 }
 
 /// One reply.

@@ -10,6 +10,25 @@ use std::net::Ipv4Addr;
 
 const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 
+impl Destination {
+    /// Gives interfaces other numbers: `map` has the new one of each old one that is still there.
+    /// False if it was to leave by one that is not.
+    pub fn renumber(&mut self, map: &[Option<usize>]) -> bool {
+        let interface = match self {
+            Destination::Udp { interface: None, .. } => return true,
+            Destination::Link { interface, .. }
+            | Destination::Udp { interface: Some(interface), .. } => interface,
+        };
+        match map.get(*interface).copied().flatten() {
+            Some(new) => {
+                *interface = new;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 impl Core {
     /// Where an OFFER or ACK goes, and from which address.
     pub(super) fn destination(

@@ -10,12 +10,15 @@ use super::identity::Client;
 use super::index::NONE;
 use super::resolve::{Outcome, Winner, client, resolve, same_holder};
 use super::{Actions, Change, Engine, Happening, Now};
-use crate::lease::LeaseView;
+use crate::lease::{LeaseView, NEVER};
 use pfhelper::Verb;
 use std::net::Ipv4Addr;
 
 /// Most leases of others for addresses that are in no range here.
 const MOST_ASIDE: usize = 65_536;
+
+/// The latest time that is believed: an endless lease's, however its server's clock was set.
+const LATEST: i64 = 2 * NEVER;
 
 /// How much the teller knows of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +54,11 @@ impl Engine {
         out: &mut Actions,
     ) -> Merged {
         let time = self.core.advance(now, out);
-        self.core.merge(told, word, time, out)
+        // Times that no calendar has would not come out of our clock as they went in, and be news
+        // again whenever they are told.
+        let sane = |time: i64| time.clamp(-LATEST, LATEST);
+        let told = LeaseView { starts: sane(told.starts), ends: sane(told.ends), ..*told };
+        self.core.merge(&told, word, time, out)
     }
 
     /// The lease of an address of a range, running or over, in wall time.
