@@ -21,6 +21,41 @@
 //! are the clients' risk and not counted: a lease whose client asked for a shorter one ends with the
 //! shorter one even if the answer was lost, and a wall clock set forward ends leases early if the
 //! power goes before the lease file has been rewritten, or if they are of an earlier life.
+//!
+//! That it sees what it should was tried by breaking the product, one fault at a time. From seed 0
+//! on, the first schedule that failed was:
+//!
+//! | fault | schedule |
+//! |---|---|
+//! | an acknowledgement leaves before its sync | 1 |
+//! | a group is not synced | 1 |
+//! | the replies of a group that failed are sent | 1 |
+//! | an acknowledgement does not wait for the disk at all | 1 |
+//! | the new file takes over unsynced | 8 |
+//! | the directory is not synced after the rename | 1 |
+//! | the directory is not synced at start | 210 |
+//! | a rename in doubt is taken for done | 55 |
+//! | after a rename that failed the new file is kept on | 602 |
+//! | during a rewrite only the old file gets records | 1 |
+//! | once the new file is whole, only it gets records | 13 |
+//! | once it is whole, it is not synced with each group | 4 |
+//! | a group counts if either file has it | 8 |
+//! | leases are copied behind the records that came later | 24 |
+//! | leases kept aside are not copied | 3 |
+//! | a lease that a reload brings back is not written again | 1975 |
+//! | a line that a crash left open is not closed | 138 |
+//! | a record with a gap in it is believed | 140 |
+//! | a failed sync is trusted later | 368 |
+//! | what a failed write has left is not taken back | 1070 |
+//! | it is taken back by a sync without a truncation | 8 |
+//! | its truncation is not synced | 13070 |
+//! | of two records for an address the first one counts | 3 |
+//! | no rewrite after a failure | 35 |
+//! | the rewrite after a failure waits for a minute | 47 |
+//! | no rewrite when the clock was set | 1 |
+//!
+//! Two faults do no harm here and are not seen: what was found at start is not synced (the first
+//! group does it), and a RELEASE is not recorded (the address stays taken).
 
 pub(crate) mod disk;
 mod inode;

@@ -341,9 +341,12 @@ impl World {
         }
         self.left -= 1;
         self.done += 1;
-        let which = self.rng.below(self.inodes.len() * 4);
-        if let Some(inode) = self.inodes.get_mut(which) {
-            inode.write_back(&mut self.rng);
+        for inode in self.names.values() {
+            if self.rng.one_in(4)
+                && let Some(inode) = self.inodes.get_mut(*inode)
+            {
+                inode.write_back(&mut self.rng);
+            }
         }
         if self.trace {
             let crash = if self.left == 0 { ": CRASH in the middle of it" } else { "" };

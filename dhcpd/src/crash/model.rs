@@ -232,6 +232,11 @@ impl Model {
         self.pass(time);
     }
 
+    /// Whether the lease file still has the times of a clock that has been set since.
+    pub(super) fn is_behind(&self) -> bool {
+        self.stepped
+    }
+
     /// The server was given a new lease file to write.
     pub(super) fn rewrite_began(&mut self) {
         self.rewriting = true;
