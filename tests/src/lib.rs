@@ -25,6 +25,7 @@ pub mod peer;
 pub mod process;
 pub mod random;
 pub mod relayed;
+pub mod sync;
 pub mod tun;
 pub mod wire;
 pub mod writes;
