@@ -15,6 +15,8 @@ const MOST: usize = 16_384;
 /// Between two comparisons, in milliseconds: at least, and where they lead to nothing.
 const SOON: u64 = 1_000;
 const LATE: u64 = 16_000;
+/// So many in a row may lead to nothing because datagrams are lost.
+const PATIENCE: u32 = 8;
 
 /// Something to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Repair {
     /// When the next comparison may begin, in milliseconds.
     due: u64,
     pause: u64,
+    /// How many in a row have led to nothing.
+    fruitless: u32,
     /// Something has changed since the last one began.
     pub fruitful: bool,
 }
@@ -62,6 +66,7 @@ impl Repair {
     /// Both have the same: there is nothing to do.
     pub fn agreed(&mut self) {
         self.pause = 0;
+        self.fruitless = 0;
         self.due = 0;
     }
 
@@ -71,10 +76,12 @@ impl Repair {
         if now < self.due || !self.waiting.is_empty() {
             return false;
         }
-        self.pause = match std::mem::take(&mut self.fruitful) {
-            true => SOON,
-            false => (self.pause * 2).clamp(SOON, LATE),
+        self.fruitless = match std::mem::take(&mut self.fruitful) {
+            true => 0,
+            false => self.fruitless.saturating_add(1),
         };
+        let pause = if self.fruitless > PATIENCE { self.pause * 2 } else { SOON };
+        self.pause = pause.clamp(SOON, LATE);
         self.due = now.saturating_add(self.pause);
         true
     }

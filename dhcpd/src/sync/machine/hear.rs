@@ -9,6 +9,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// From this difference on, in seconds, two clocks are said to differ.
 const SKEW: u64 = 5;
+/// The most prefixes of a level that are compared before the level above was.
+const AT_ONCE: usize = 8;
 /// How often that is said, in milliseconds.
 const SAY_AGAIN: u64 = 3_600_000;
 
@@ -155,11 +157,31 @@ impl Sync {
         } else if peer.epoch > epoch && peer.repair.begins(now.mono) {
             // One of both begins: who chose the lower epoch.
             peer.repair.add(Work::Digests(Prefix::ALL, 0));
+            self.go_down_at_once(at);
         }
         let skew = hello.wall.abs_diff(now.wall);
         if skew > SKEW && now.mono >= self.skewed {
             self.skewed = now.mono.saturating_add(SAY_AGAIN);
             log::warn!("sync: the clock of {address} differs from ours by {skew} s");
+        }
+    }
+
+    /// A few leases are compared to the last level at once: each turn that is saved is one that cannot
+    /// be lost.
+    fn go_down_at_once(&mut self, at: usize) {
+        let mut level = vec![Prefix::ALL];
+        for _ in 0..2 {
+            let below = |prefix: Prefix| {
+                let numbers = self.tree.children(prefix, 0).into_iter();
+                numbers.filter_map(move |(number, _)| prefix.child(number))
+            };
+            level = level.into_iter().flat_map(below).collect();
+            if level.len() > AT_ONCE {
+                return;
+            }
+            for prefix in &level {
+                self.add_work(at, Work::Digests(*prefix, 0));
+            }
         }
     }
 
