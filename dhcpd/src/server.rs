@@ -248,6 +248,11 @@ impl Server<'_> {
             let taken = self.udp.receive(queue, |received| {
                 let index = received.interface;
                 let by = indexes.iter().position(|i| *i == index);
+                // A tunnel's frames have no address: what is for everybody there seems to be for
+                // us, and is UDP mode's.
+                if by.is_none() && (received.dest.is_broadcast() || received.dest.is_multicast()) {
+                    return;
+                }
                 let meta = Meta {
                     // A relayed packet, or the renewal of a relayed client, may come by an
                     // interface that is not served: any of ours can speak for us then.

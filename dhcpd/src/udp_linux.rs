@@ -37,9 +37,9 @@ fn choose_queue(socket: &Socket) -> io::Result<()> {
     set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, program)
 }
 
-/// The filter goes by what the link says, and a tunnel has none: there every packet is to us alone.
-pub(super) fn is_wanted(accept: Accept, dest: Ipv4Addr) -> bool {
-    accept == Accept::All || !(dest.is_broadcast() || dest.is_multicast())
+/// The filter has decided, by the frame's destination: whoever sent to our card alone meant us.
+pub(super) fn is_wanted(_accept: Accept, _dest: Ipv4Addr) -> bool {
+    true
 }
 
 /// By which interface, our address there, and to which address (struct in_pktinfo).
