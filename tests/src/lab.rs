@@ -13,7 +13,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 /// The server's address on the wire; the subnet is 192.0.2.0/24.
 pub const SERVER: &str = "192.0.2.1";
 
-/// A network namespace of our own; deleted when dropped.
+/// A network namespace of our own; deleted when dropped, and who runs in it ends.
 pub struct Namespace {
     name: String,
 }
@@ -92,6 +92,12 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        // Whatever still runs in here: dhcpcd's helpers are started by one another, and one of them may
+        // have been on its way when its client was ended.
+        for pid in self.pids() {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a process id"));
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
         let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
     }
 }

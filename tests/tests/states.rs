@@ -44,9 +44,10 @@ fn config(lease: u32) -> String {
 
 /// Server, wire, and room for a client.
 struct Net {
-    lab: Lab,
     dhcpd: Dhcpd,
     wire: Tap,
+    // Last: with it ends whoever is left in it.
+    lab: Lab,
 }
 
 impl Net {
