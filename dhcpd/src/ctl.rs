@@ -27,8 +27,10 @@ mod exit {
     pub const USAGE: u8 = 2;
 }
 
-/// How long the daemon may be silent. A reload may have to resolve names.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the daemon may be silent.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The same while it reloads: it may have to resolve names.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where output goes.
 pub struct Output<'a> {
@@ -81,8 +83,12 @@ fn converse(
     let mut failed = None;
     for request in requests {
         channel.send(request).map_err(|e| Some(format!("send the request: {e}")))?;
+        let patience = match request {
+            Request::Reload => RELOAD_PATIENCE,
+            _ => PATIENCE,
+        };
         loop {
-            match hear(channel)? {
+            match hear(channel, patience)? {
                 Answer::End => break,
                 Answer::Failed(why) => failed = Some(why),
                 answer => show.take(answer, output.out).map_err(unwritten)?,
@@ -99,12 +105,12 @@ fn converse(
     }
 }
 
-fn hear(channel: &Channel<Request, Answer>) -> Result<Answer, Failure> {
-    let end = Instant::now() + PATIENCE;
+fn hear(channel: &Channel<Request, Answer>, patience: Duration) -> Result<Answer, Failure> {
+    let end = Instant::now() + patience;
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Some(format!("no answer for {} seconds", PATIENCE.as_secs())));
+            return Err(Some(format!("no answer for {} seconds", patience.as_secs())));
         }
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];

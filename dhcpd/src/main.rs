@@ -3,6 +3,7 @@
 use dhcpd::args::{self, Args};
 use dhcpd::conf::{self, SystemSources};
 use dhcpd::{USER, hooks, parent, resolver, server, sync};
+use std::path::Path;
 use std::process::ExitCode;
 use supervise::logger::{self, Destination};
 use supervise::{daemon, role};
@@ -72,6 +73,12 @@ fn start(mut args: Args) -> Result<(), String> {
     }
     let (mut listening, first) = parent::Listening::start(&args.interfaces, args.udp, &config)?;
     let sync = sync::open::open(&args.sync_targets, args.sync_listen.as_deref())?;
+    if args.leases == Path::new(args::LEASES)
+        && let Some(folder) = args.leases.parent()
+    {
+        // Not every system has it, and nobody asked for another place.
+        std::fs::create_dir_all(folder).map_err(|e| format!("create {}: {e}", folder.display()))?;
+    }
     // In the background the working directory is another one.
     let base = std::env::current_dir().map_err(|e| format!("find the working directory: {e}"))?;
     args.leases = std::path::absolute(&args.leases)

@@ -69,6 +69,7 @@ pub fn is_wanted(config: &Config) -> bool {
 /// # Errors
 /// Why it could not begin, or could not go on.
 pub fn run() -> Result<(), String> {
+    supervise::leave_signals_to_parent();
     logger::inherit("dhcpd").map_err(|e| e.to_string())?;
     let fd = supervise::inherited_channel().map_err(|e| e.to_string())?;
     let parent: Channel<Answer, FromParent> =

@@ -51,6 +51,7 @@ const LOG_AGAIN: u64 = 100;
 /// The process: takes its channel, gives up every right, takes what the parent hands over, serves.
 /// Returns without an error once the parent has closed the channel.
 pub fn run() -> Result<(), String> {
+    supervise::leave_signals_to_parent();
     logger::inherit("dhcpd").map_err(|e| e.to_string())?;
     let identity = supervise::user(USER).map_err(|e| e.to_string())?;
     let channel = inherited_channel().map_err(|e| e.to_string())?;

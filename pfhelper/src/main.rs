@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         eprintln!("pfhelper: this is dhcpd's pf table handler; dhcpd -A, -C or -L starts it");
         return ExitCode::FAILURE;
     }
+    supervise::leave_signals_to_parent();
     if let Err(error) = logger::inherit("dhcpd") {
         eprintln!("pfhelper: {error}");
         return ExitCode::FAILURE;

@@ -221,6 +221,15 @@ pub fn role() -> Option<String> {
     ROLE.get_or_init(ask).clone()
 }
 
+/// Leaves SIGHUP and SIGINT to the parent. Both are often sent to all processes of a service, by a
+/// terminal or by who reloads it; the parent acts on them, and its children end with their channel.
+pub fn leave_signals_to_parent() {
+    for signal in [libc::SIGHUP, libc::SIGINT] {
+        // SAFETY: no handler is installed: the signal is ignored from here on.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// Takes the channel we were started with, once, and gives the process its name.
 ///
 /// # Errors

@@ -104,7 +104,9 @@ mod ids;
 mod syslog;
 
 pub use attendant::{Answer, Attendant};
-pub use child::{CHANNEL_FD, Child, Program, SYSLOG_FD, inherited_channel, role, start};
+pub use child::{
+    CHANNEL_FD, Child, Program, SYSLOG_FD, inherited_channel, leave_signals_to_parent, role, start,
+};
 pub use error::Error;
 pub use exit::{Exit, signal_name};
 pub use identity::{Identity, user};

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 pub const USAGE: &str = "usage: dhcpctl [-s socket] status [--json]
        dhcpctl [-s socket] leases [--json] [--address prefix] [--mac mac] [--client-id hex]
 \t\t[--hostname name] [--network name] [--state leased|offered|abandoned|ended]
+\t\t[prefix | mac | state]
        dhcpctl [-s socket] show [--json] address | mac
        dhcpctl [-s socket] why [--json] [--client-id hex] [--giaddr address]
 \t\t[--interface name] [--user-class text] [--vendor-class text] mac
@@ -127,7 +128,8 @@ impl Given {
             "network" => self.filter.network = Some(value),
             "state" => {
                 let known = State::NAMES.iter().find(|(name, _)| *name == value);
-                let (_, state) = known.ok_or_else(|| wrong("a state"))?;
+                let states = "leased, offered, abandoned or ended";
+                let (_, state) = known.ok_or_else(|| wrong(states))?;
                 self.filter.state = Some(*state);
             }
             "giaddr" => {
@@ -157,7 +159,13 @@ impl Given {
         let mut shape = if self.json { Shape::Json } else { Shape::Text };
         let requests = match verb.as_str() {
             "status" => vec![Request::Status],
-            "leases" => vec![Request::Leases(std::mem::take(&mut self.filter))],
+            "leases" => {
+                while !self.words.is_empty() {
+                    let word = self.words.remove(0);
+                    self.filter_by(&word)?;
+                }
+                vec![Request::Leases(std::mem::take(&mut self.filter))]
+            }
             "show" => {
                 let word = self.word("an address or a hardware address")?;
                 let show = match (word.parse(), mac(&word)) {
@@ -196,6 +204,23 @@ impl Given {
         }
         let socket = self.socket.unwrap_or_else(|| PathBuf::from(SOCKET));
         Ok(Args { socket, command: Command::Ask(requests, shape) })
+    }
+
+    /// A filter without its name, where what it is can be seen.
+    fn filter_by(&mut self, word: &str) -> Result<(), String> {
+        let name = if prefix(word).is_some() {
+            "address"
+        } else if mac(word).is_some() {
+            "mac"
+        } else if State::NAMES.iter().any(|(name, _)| *name == word) {
+            "state"
+        } else {
+            return Err(format!(
+                "leases: `{}` is no address, prefix, hardware address or state",
+                word.escape_debug()
+            ));
+        };
+        self.set(name, word.to_owned())
     }
 
     fn word(&mut self, what: &str) -> Result<String, String> {
@@ -313,7 +338,8 @@ mod tests {
             ("release lan", "lan: not an address"),
             ("status --mac 2:0:0:0:0:1", "status has no option --mac"),
             ("leases --giaddr 10.0.0.1", "leases has no option --giaddr"),
-            ("leases --state here", "--state here: not a state"),
+            ("leases --state here", "--state here: not leased, offered, abandoned or ended"),
+            ("leases here", "leases: `here` is no address, prefix, hardware address or state"),
             ("leases --client-id 1", "--client-id 1: not octets in hexadecimal"),
             ("leases --address 10.0.0.0/33", "--address 10.0.0.0/33: not an address or prefix"),
             ("leases --mac", "missing argument for option '--mac'"),

@@ -63,6 +63,7 @@ pub struct Counters {
 
     pub sync_taken: u64,
     pub sync_conflicts: u64,
+    pub sync_refused: u64,
 
     pub pings: u64,
     pub ping_conflicts: u64,
@@ -150,6 +151,12 @@ pub const FAMILIES: &[Family] = &[
         help: "Leases that other servers told of by what became of them",
         label: "result",
         rows: &[("taken", |c| c.sync_taken), ("conflict", |c| c.sync_conflicts)],
+    },
+    Family {
+        name: "dhcpd_sync_refused_total",
+        help: "Datagrams of synchronisation that were not believed, or not understood",
+        label: "",
+        rows: &[("", |c| c.sync_refused)],
     },
     Family {
         name: "dhcpd_messages_sent_total",

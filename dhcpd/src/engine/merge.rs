@@ -45,6 +45,11 @@ pub enum Merged {
 }
 
 impl Engine {
+    /// Something came from another server, or from who claims to be one, and is not believed.
+    pub fn refuse_word(&mut self) {
+        self.core.counters.sync_refused += 1;
+    }
+
     /// Takes a lease as another server has it, in wall time, if it is to be preferred to ours.
     pub fn merge(
         &mut self,

@@ -11,7 +11,8 @@ use crate::msg::Renamed;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::poll::{PollTimeout, poll};
 use nix::sys::stat::{Mode, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File, Permissions};
@@ -37,6 +38,9 @@ struct Place {
     path: PathBuf,
     name: OsString,
     successor: OsString,
+    /// What the file was at start is kept under this name, once.
+    original: OsString,
+    kept: Cell<bool>,
 }
 
 /// What was tried on which file, and what the system said.
@@ -99,8 +103,11 @@ impl Store {
         };
         let mut successor = name.to_owned();
         successor.push(".new");
-        let name = name.to_owned();
-        Ok(Store(Succession::new(Place { folder, path, name, successor }, file)?))
+        let mut original = name.to_owned();
+        original.push("~");
+        let (name, kept) = (name.to_owned(), Cell::new(false));
+        let place = Place { folder, path, name, successor, original, kept };
+        Ok(Store(Succession::new(place, file)?))
     }
 
     /// The lease file, for the server.
@@ -147,6 +154,23 @@ impl Place {
         Ok(file)
     }
 
+    /// Keeps what was there when we came: it may have been no lease file, or a damaged one. If that
+    /// cannot be, service goes on.
+    fn keep_original(&self) {
+        let gone = match unlinkat(&self.folder, &*self.original, UnlinkatFlags::NoRemoveDir) {
+            Err(nix::errno::Errno::ENOENT) => Ok(()),
+            other => other,
+        };
+        let kept = gone.and_then(|()| {
+            let to = &*self.original;
+            linkat(&self.folder, &*self.name, &self.folder, to, AtFlags::empty())
+        });
+        if let Err(error) = kept {
+            let path = self.path.with_file_name(&self.original);
+            log::warn!("keep what was in the lease file as {}: {error}", path.display());
+        }
+    }
+
     fn successor_path(&self) -> PathBuf {
         self.path.with_file_name(&self.successor)
     }
@@ -171,6 +195,9 @@ impl Folder for Place {
     }
 
     fn rename(&self) -> Result<(), Error> {
+        if !self.kept.replace(true) {
+            self.keep_original();
+        }
         renameat(&self.folder, &*self.successor, &self.folder, &*self.name)
             .map_err(|e| Error::new("rename", &self.successor_path(), e))
     }
@@ -294,7 +321,7 @@ mod tests {
             let held = fs::metadata(&path).unwrap();
             assert!(!is_root || (held.uid(), held.gid()) == (12, 34));
         }
-        assert_eq!(folder.names(), ["leases"]);
+        assert_eq!(folder.names(), ["leases", "leases~"]);
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl Link {
         self.at_work.is_some()
     }
 
+    /// Who leases are told to, and how it stands with them.
+    pub fn described(&self, now: Now) -> Vec<String> {
+        self.at_work.as_ref().map(|work| work.sync.described(now)).unwrap_or_default()
+    }
+
     /// The socket, if somebody is heard.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.at_work.as_ref().filter(|work| work.listens).map(|work| work.fd.as_fd())

@@ -100,6 +100,8 @@ pub struct Sync {
     skewed: u64,
     /// A record could not be written: the next lease file has it.
     stale: bool,
+    /// When it may be said again that somebody is not believed, in milliseconds.
+    refusal_due: u64,
 }
 
 impl Sync {
@@ -130,6 +132,7 @@ impl Sync {
             scratch: Vec::new(),
             skewed: 0,
             stale: false,
+            refusal_due: 0,
         };
         sync.count_again(engine);
         sync
@@ -138,6 +141,31 @@ impl Sync {
     /// Whether our own form is used at all: it takes a key, and to speak and to hear.
     pub fn is_own(&self) -> bool {
         self.options.keys.is_some() && self.options.listens && !self.options.targets.is_empty()
+    }
+
+    /// Each server that leases are told to, and how it stands with it, for `dhcpctl status`.
+    pub fn described(&self, now: Now) -> Vec<String> {
+        let known =
+            |target: &SocketAddrV4| self.peers.all.iter().any(|p| p.source.ip() == target.ip());
+        let unknown = self.options.targets.iter().filter(|t| t.ip().is_multicast() || !known(t));
+        let targets = unknown.map(|target| match self.is_own() {
+            true if target.ip().is_multicast() => format!("{}: told", target.ip()),
+            true => format!("{}: told, and not heard in our own form", target.ip()),
+            false => format!("{}: told in OpenBSD's form only", target.ip()),
+        });
+        let peers = self.peers.all.iter().map(|peer| {
+            let how = if peer.is_silent(now.mono) {
+                format!("silent for {} s", now.mono.saturating_sub(peer.heard) / 1000)
+            } else if !peer.is_connected() {
+                "heard, and does not hear us".to_owned()
+            } else if peer.agreed {
+                "connected".to_owned()
+            } else {
+                "connected, leases are being compared".to_owned()
+            };
+            format!("{}: {how}", peer.source.ip())
+        });
+        targets.chain(peers).collect()
     }
 
     fn keys(&self) -> Option<&Keys> {

@@ -4,10 +4,13 @@
 
 use super::own::{self, Datagram, Digests, Heard, Hello, Kind, Prefix};
 use super::peers::Window;
-use super::{open, openbsd, record};
+use super::{Options, Sync, open, openbsd, record};
+use crate::config::Config;
+use crate::engine::{Actions, Engine, EngineOptions, Now};
 use crate::lease::LeaseView;
 use proptest::prelude::*;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 
 const OPENBSD: &[u8] = include_bytes!("vectors/openbsd");
 const WITHOUT_KEY: &[u8] = include_bytes!("vectors/openbsd-without-key");
@@ -71,6 +74,32 @@ fn q19_whatever_is_not_as_it_was_sent_is_ignored() {
     // Neither takes the other's for its own.
     assert_eq!(decoded(OWN, &keys.openbsd), Err(openbsd::Wrong::Version));
     assert!(own::is_own(OWN) && !own::is_own(OPENBSD));
+}
+
+/// What a wrong key looks like to who runs the servers.
+#[test]
+fn who_is_not_believed_is_counted_and_who_is_told_is_shown() {
+    let now = Now { wall: 1_700_000_000, mono: 1_000_000 };
+    let mut engine = Engine::new(Arc::new(Config::default()), vec![], EngineOptions::default());
+    let peer = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 8067);
+    let options = Options {
+        targets: vec![peer],
+        listens: true,
+        keys: Some(open::keys(&[9; 64])),
+        own_addresses: Vec::new(),
+        epoch: 1,
+    };
+    let mut out = Actions::default();
+    let mut sync = Sync::new(options.clone(), &engine, now);
+    for (number, datagram) in [OWN, OPENBSD, WITHOUT_KEY, b"\x01"].into_iter().enumerate() {
+        sync.input(datagram, peer, &mut engine, now, &mut out);
+        assert_eq!(engine.counters().sync_refused, number as u64 + 1);
+    }
+    assert_eq!(sync.described(now), ["10.0.0.2: told, and not heard in our own form"]);
+    let mut keyless = Sync::new(Options { keys: None, ..options }, &engine, now);
+    keyless.input(OWN, peer, &mut engine, now, &mut out);
+    assert_eq!(engine.counters().sync_refused, 5);
+    assert_eq!(keyless.described(now), ["10.0.0.2: told in OpenBSD's form only"]);
 }
 
 #[test]

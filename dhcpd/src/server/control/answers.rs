@@ -94,7 +94,7 @@ impl Server<'_> {
                 .collect(),
             processes: processes.into_iter().map(Into::into).collect(),
             tables: self.control.has_tables.then_some(self.helper.is_some()),
-            peers: Vec::new(),
+            peers: self.sync.described(now),
         }
     }
 }

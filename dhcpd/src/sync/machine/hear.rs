@@ -13,6 +13,9 @@ const SKEW: u64 = 5;
 const AT_ONCE: usize = 8;
 /// How often that is said, in milliseconds.
 const SAY_AGAIN: u64 = 3_600_000;
+/// How often it is said that somebody is not believed, in milliseconds.
+const REFUSED_AGAIN: u64 = 60_000;
+const ANOTHER_KEY: &str = "it has another key than ours, or none";
 
 impl Sync {
     /// Takes a datagram. What it changes is in `actions`, like what packets change.
@@ -28,12 +31,15 @@ impl Sync {
             return;
         }
         if own::is_own(datagram) {
-            if self.is_own()
-                && let Some(key) = self.keys().map(|keys| keys.own)
-                && let Some(datagram) = own::decode(datagram, &key)
-                && datagram.epoch != self.epoch
-            {
-                self.own(&datagram, source, engine, now, actions);
+            let Some(key) = self.keys().map(|keys| keys.own) else {
+                return self.refuse(source, "it has a key, and there is none here", engine, now);
+            };
+            match own::decode(datagram, &key) {
+                Some(datagram) if self.is_own() && datagram.epoch != self.epoch => {
+                    self.own(&datagram, source, engine, now, actions);
+                }
+                Some(_) => (),
+                None => self.refuse(source, ANOTHER_KEY, engine, now),
             }
             return;
         }
@@ -44,7 +50,12 @@ impl Sync {
         let mut leases = Vec::new();
         let key = self.keys().map(|keys| &keys.openbsd[..]).unwrap_or_default();
         if let Err(wrong) = openbsd::decode(datagram, key, |lease| leases.push(lease)) {
-            log::debug!("sync: datagram from {} ignored: {wrong:?}", source.ip());
+            let why = match wrong {
+                openbsd::Wrong::Code => ANOTHER_KEY,
+                openbsd::Wrong::Version => "it speaks a version that is not known here",
+                _ => "what it says cannot be read",
+            };
+            self.refuse(source, why, engine, now);
         }
         for lease in leases {
             let merged = engine.merge(&lease.view(), Word::Part, now, actions);
@@ -52,6 +63,15 @@ impl Sync {
             if merged == Merged::Older {
                 self.tell_again(lease.address);
             }
+        }
+    }
+
+    /// Counts what is not believed, and says so once a minute: a wrong key looks like silence.
+    fn refuse(&mut self, source: SocketAddrV4, why: &str, engine: &mut Engine, now: Now) {
+        engine.refuse_word();
+        if now.mono >= self.refusal_due {
+            self.refusal_due = now.mono.saturating_add(REFUSED_AGAIN);
+            log::warn!("sync: {} is ignored: {why}", source.ip());
         }
     }
 
