@@ -170,15 +170,7 @@ impl Core {
         }
         let seconds = Some(self.lease_time(packet, known.host, subnet));
         let grant = Grant { kind: message::OFFER, address, subnet, host: known.host, seconds };
-        if let Some(reply) = self.answer(packet, &grant, &mut out.arena) {
-            log::info!(
-                "DHCPOFFER on {address} to {} via {}",
-                packet.client.hw,
-                self.via_of(packet)
-            );
-            self.counters.offer += 1;
-            out.replies.push(reply);
-        }
+        self.send_offer(packet, &grant, out);
     }
 
     fn offer_pool(
@@ -208,15 +200,7 @@ impl Core {
         let seconds = Some(self.lease_time(packet, known.host, subnet));
         let grant = Grant { kind: message::OFFER, address, subnet, host: known.host, seconds };
         let Some(wait) = ping else {
-            if let Some(reply) = self.answer(packet, &grant, &mut out.arena) {
-                log::info!(
-                    "DHCPOFFER on {address} to {} via {}",
-                    packet.client.hw,
-                    self.via_of(packet)
-                );
-                self.counters.offer += 1;
-                out.replies.push(reply);
-            }
+            self.send_offer(packet, &grant, out);
             return;
         };
         let held = match rapid {
@@ -229,6 +213,20 @@ impl Core {
                 self.counters.pings += 1;
                 out.pings.push(address);
             }
+        }
+    }
+
+    /// An offer that waits for nothing.
+    pub(super) fn send_offer(&mut self, packet: &Packet<'_>, grant: &Grant, out: &mut Actions) {
+        if let Some(reply) = self.answer(packet, grant, &mut out.arena) {
+            log::info!(
+                "DHCPOFFER on {} to {} via {}",
+                grant.address,
+                packet.client.hw,
+                self.via_of(packet)
+            );
+            self.counters.offer += 1;
+            out.replies.push(reply);
         }
     }
 

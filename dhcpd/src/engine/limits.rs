@@ -2,10 +2,11 @@
 //! relay agent or interface by offers that nobody has requested, how many declines are believed, how
 //! often the log says so.
 //!
-//! Who asks under a thousand names, and never requests what it was offered, may keep addresses only
-//! from itself: once it has its share, the oldest of its own offers goes to whoever asks next from
-//! there. Such an address is contested; the first who requests it has it. What it cannot do anything
-//! against is who requests everything: those leases are real, and seen in the counters.
+//! Who asks under a thousand names, and never requests what it was offered, may keep half of the
+//! addresses from others: once it has that share, the oldest of its own offers goes to whoever asks
+//! next from there. Such an address is contested; the first who requests it has it. What it cannot do
+//! anything against is who requests everything, or forges the giaddr of many relay agents: that is
+//! seen in the counters.
 
 use super::core::Core;
 use super::index::NONE;

@@ -112,14 +112,6 @@ impl Core {
         let address = Ipv4Addr::UNSPECIFIED;
         let seconds = Some(self.lease_time(packet, known.host, subnet));
         let grant = Grant { kind: message::OFFER, address, subnet, host: known.host, seconds };
-        if let Some(reply) = self.answer(packet, &grant, &mut out.arena) {
-            log::info!(
-                "DHCPOFFER on {address} to {} via {}",
-                packet.client.hw,
-                self.via_of(packet)
-            );
-            self.counters.offer += 1;
-            out.replies.push(reply);
-        }
+        self.send_offer(packet, &grant, out);
     }
 }
