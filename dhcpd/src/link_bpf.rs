@@ -198,8 +198,8 @@ impl Link {
     }
 
     /// The descriptors that are readable when there is something to receive.
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(self.file.as_fd())
+    pub fn fds(&self) -> impl Iterator<Item = (Queue, BorrowedFd<'_>)> {
+        std::iter::once((Queue::Others, self.file.as_fd()))
     }
 
     /// The interface's name.

@@ -108,11 +108,12 @@ impl Link {
             }
         });
         received.or_else(|error| {
-            self.gone = self.is_bound_to_nothing();
-            // Both sockets have it, and one of them is enough to say so.
+            // Both sockets have it, and one of them is enough to say so: the other one, which is
+            // still to be read if only this one was.
             if queue == Queue::Discovers && error.raw_os_error() == Some(libc::ENETDOWN) {
                 return Ok(0);
             }
+            self.gone = self.is_bound_to_nothing();
             Err(Error::new(format!("receive from {}", self.name), error))
         })
     }
@@ -125,7 +126,7 @@ impl Link {
     }
 
     /// The descriptors that are readable when there is something to receive.
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub fn fds(&self) -> impl Iterator<Item = (Queue, BorrowedFd<'_>)> {
         self.queues.fds()
     }
 

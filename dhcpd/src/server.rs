@@ -10,6 +10,7 @@ mod replies;
 mod setup;
 mod sync;
 mod udp_mode;
+mod wait;
 
 #[cfg_attr(target_os = "linux", path = "server/rules_linux.rs")]
 #[cfg_attr(target_os = "openbsd", path = "server/rules_openbsd.rs")]
@@ -32,15 +33,13 @@ use crate::udp::Udp;
 use changes::Changes;
 use control::Control;
 use leases::Leases;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pfhelper::{FromServer, ToServer as FromHelper};
 use prefork::hooks::Teller;
 use proto::unix::{Channel, Error as ChannelError};
-use std::os::fd::AsFd;
 use supervise::confine::{Confinement, confine};
 use supervise::{inherited_channel, logger};
 use udp_mode::UdpMode;
+use wait::Source;
 
 /// How many batches are taken from one queue before the next have their turn; of DISCOVERs one.
 const TURNS: usize = 4;
@@ -94,6 +93,8 @@ struct Server<'a> {
     control: Control,
     sync: sync::Link,
     asker: Asker,
+    /// Who has something to say, as far as poll(2) knew.
+    ready: Vec<Source>,
 }
 
 impl Server<'_> {
@@ -110,7 +111,7 @@ impl Server<'_> {
             self.wait()?;
             let now = self.clock.now();
             self.take_packets(now);
-            if !self.leases.is_congested() {
+            if self.is_ready(Source::Sync) {
                 self.sync.hear(&mut self.engine, now, &mut self.actions);
             }
             self.engine.tick(now, &mut self.actions);
@@ -136,114 +137,76 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// Blocks until there is something to do.
-    fn wait(&mut self) -> Result<(), String> {
-        let timeout = self.timeout();
-        let mut fds = vec![
-            PollFd::new(self.parent.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.leases.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.icmp.as_fd(), PollFlags::POLLIN),
-        ];
-        // Better to leave packets in the sockets than acknowledgements in memory. Not asked about
-        // at all: one with an error would say so until it is read, whatever it is asked for.
-        if !self.leases.is_congested() {
-            let links = self.links.iter().filter(|link| !link.is_gone()).flat_map(Link::fds);
-            let mode = self.udp_mode.iter().flat_map(UdpMode::fds);
-            let queues = self.udp.fds().chain(mode).chain(links);
-            let queues = queues.chain(self.sync.fd());
-            fds.extend(queues.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        }
-        if let Some(helper) = &self.helper {
-            let mut events = PollFlags::POLLIN;
-            events.set(PollFlags::POLLOUT, self.feed.pending().is_some());
-            fds.push(PollFd::new(helper.as_fd(), events));
-        }
-        let control = fds.len();
-        fds.extend(self.control.poll_fds());
-        let control = control..fds.len();
-        fds.extend(self.teller.blocked().map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
-        fds.extend(self.asker.poll_fd());
-        let woken = match poll(&mut fds, timeout) {
-            Ok(_) => {
-                fds.get(control).is_some_and(|fds| fds.iter().any(|fd| fd.any() != Some(false)))
-            }
-            Err(Errno::EINTR) => false,
-            Err(error) => return Err(format!("poll: {error}")),
-        };
-        self.control.woken = woken;
-        Ok(())
-    }
-
-    fn timeout(&self) -> PollTimeout {
-        let now = self.clock.now().mono;
-        let log = logger::backlog().then_some(now + LOG_AGAIN);
-        let confirm = self.confirm.map(|(_, at)| at);
-        let (leases, sync) = (self.leases.next_step(), self.sync.due());
-        let due = [self.engine.next_tick(), leases, self.control.due(), sync, confirm, log];
-        match due.into_iter().flatten().min() {
-            None => PollTimeout::NONE,
-            Some(due) => PollTimeout::try_from(due.saturating_sub(now)).unwrap_or(PollTimeout::MAX),
-        }
-    }
-
     /// Shows what waits to the engine: what finishes an exchange first, then what begins one, so
     /// that under a flood of DISCOVERs those who have an offer, or a lease to renew, are served.
     fn take_packets(&mut self, now: Now) {
-        if !self.leases.is_congested() {
-            for (queue, turns) in [(Queue::Others, TURNS), (Queue::Discovers, 1)] {
-                self.take_from_links(queue, turns, now);
-                self.take_from_udp(queue, turns, now);
-            }
-            if let Some(mode) = &mut self.udp_mode {
-                let engine = (&mut self.engine, now, &mut self.actions);
-                if let Err(error) = mode.take(&mut self.udp, &self.indexes, TURNS, engine) {
-                    log::error!("{error}");
+        let ready = std::mem::take(&mut self.ready);
+        for (queue, turns) in [(Queue::Others, TURNS), (Queue::Discovers, 1)] {
+            for source in &ready {
+                match *source {
+                    Source::Link(number, of) if of == queue => {
+                        self.take_from_link(number, queue, turns, now);
+                    }
+                    Source::Udp(of) if of == queue => self.take_from_udp(queue, turns, now),
+                    _ => {}
                 }
             }
         }
-        let Server { engine, actions, .. } = self;
-        self.asker.hear(|said| engine.named(said.address, said.name.as_deref(), now, actions));
-        if let Err(error) =
-            self.icmp.receive(now.mono, |address| engine.echo_reply(address, now, actions))
+        self.ready = ready;
+        if self.is_ready(Source::UdpMode)
+            && let Some(mode) = &mut self.udp_mode
         {
-            log::error!("{error}");
+            let engine = (&mut self.engine, now, &mut self.actions);
+            if let Err(error) = mode.take(&mut self.udp, &self.indexes, TURNS, engine) {
+                log::error!("{error}");
+            }
+        }
+        if self.is_ready(Source::Resolver) {
+            let Server { engine, actions, .. } = self;
+            self.asker.hear(|said| engine.named(said.address, said.name.as_deref(), now, actions));
+        }
+        // An answer that is there counts, even if it came when we were not running, after poll(2)
+        // and before the time of asking was over.
+        let late = self.engine.next_tick().is_some_and(|due| due <= now.mono);
+        if late || self.is_ready(Source::Icmp) {
+            let Server { engine, actions, .. } = self;
+            let answered = |address| engine.echo_reply(address, now, actions);
+            if let Err(error) = self.icmp.receive(now.mono, answered) {
+                log::error!("{error}");
+            }
         }
     }
 
-    fn take_from_links(&mut self, queue: Queue, turns: usize, now: Now) {
+    fn take_from_link(&mut self, number: usize, queue: Queue, turns: usize, now: Now) {
         let Server { engine, actions, .. } = self;
-        for (interface, link) in self.links.iter_mut().enumerate() {
-            for _ in 0..if link.is_gone() { 0 } else { turns } {
-                let taken = link.receive(queue, |datagram| {
-                    let meta = Meta {
-                        interface,
-                        served: true,
-                        source: datagram.source,
-                        source_port: datagram.source_port,
-                        dest: datagram.dest,
-                        mac: Some(datagram.mac),
-                    };
-                    engine.input(datagram.payload, &meta, now, actions);
-                });
-                match taken {
-                    Ok(BATCH) => {}
-                    Ok(_) => break,
-                    Err(error) => {
-                        log::error!("{error}");
-                        if link.is_gone() {
-                            log::error!("{}: gone, not served any more", link.name());
-                        }
-                        break;
+        let Some(link) = self.links.get_mut(number) else { return };
+        for _ in 0..if link.is_gone() { 0 } else { turns } {
+            let taken = link.receive(queue, |datagram| {
+                let meta = Meta {
+                    interface: number,
+                    served: true,
+                    source: datagram.source,
+                    source_port: datagram.source_port,
+                    dest: datagram.dest,
+                    mac: Some(datagram.mac),
+                };
+                engine.input(datagram.payload, &meta, now, actions);
+            });
+            match taken {
+                Ok(BATCH) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    log::error!("{error}");
+                    if link.is_gone() {
+                        log::error!("{}: gone, not served any more", link.name());
                     }
+                    break;
                 }
             }
         }
     }
 
     fn take_from_udp(&mut self, queue: Queue, turns: usize, now: Now) {
-        if self.udp_mode.as_ref().is_some_and(UdpMode::is_only) {
-            return;
-        }
         let Server { engine, actions, indexes, .. } = self;
         for _ in 0..turns {
             let taken = self.udp.receive(queue, |received| {
@@ -311,7 +274,9 @@ impl Server<'_> {
             self.feed.forget();
         }
         let Some(helper) = &self.helper else { return };
-        let result = hear(helper, &mut self.feed).and_then(|()| {
+        let heard =
+            if self.is_ready(Source::Helper) { hear(helper, &mut self.feed) } else { Ok(()) };
+        let result = heard.and_then(|()| {
             if self.feed.wants_truth() {
                 let (leased, abandoned) = self.engine.tables(now);
                 self.feed.tell(&leased, &abandoned);
@@ -328,6 +293,9 @@ impl Server<'_> {
 
     /// Takes what the parent says. False once it is gone.
     fn hear_parent(&mut self, now: Now) -> Result<bool, String> {
+        if !self.is_ready(Source::Parent) {
+            return Ok(true);
+        }
         loop {
             match self.parent.try_recv() {
                 Ok(None) => return Ok(true),

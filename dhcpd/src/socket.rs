@@ -43,8 +43,9 @@ impl Queues {
     }
 
     /// Both, to wait for.
-    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        [Queue::Others, Queue::Discovers].into_iter().filter_map(|queue| self.fd(queue))
+    pub(crate) fn fds(&self) -> impl Iterator<Item = (Queue, BorrowedFd<'_>)> {
+        let queues = [Queue::Others, Queue::Discovers].into_iter();
+        queues.filter_map(|queue| Some((queue, self.fd(queue)?)))
     }
 }
 

@@ -142,7 +142,7 @@ impl Udp {
     }
 
     /// The descriptors that are readable when there is something to receive.
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub fn fds(&self) -> impl Iterator<Item = (Queue, BorrowedFd<'_>)> {
         self.queues.fds()
     }
 }

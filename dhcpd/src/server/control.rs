@@ -8,6 +8,7 @@ mod answers;
 mod session;
 
 use super::Server;
+use super::wait::Source;
 use crate::ctl::message::{Answer, Request};
 use crate::engine::Now;
 use crate::engine::counters::Counters;
@@ -30,8 +31,6 @@ const PATIENCE: u64 = 10_000;
 #[derive(Default)]
 pub(super) struct Control {
     acceptor: Option<Acceptor>,
-    /// Whether poll(2) had anything to say of the socket or of a session.
-    pub(super) woken: bool,
     sessions: Vec<Session>,
     /// The number of the next session, and whose turn it is to have a piece made.
     number: u64,
@@ -74,9 +73,8 @@ impl Control {
     }
 
     fn accept(&mut self, now: Now) {
-        // Nobody is looked for whenever a packet comes; and who is turned away may come again and
-        // again, faster than this ends.
-        let Some(acceptor) = self.acceptor.as_ref().filter(|_| self.woken) else { return };
+        let Some(acceptor) = &self.acceptor else { return };
+        // Who is turned away may come again and again, faster than this ends.
         for _ in self.sessions.len()..MOST {
             match acceptor.accept() {
                 Ok(Some(connection)) => {
@@ -117,10 +115,13 @@ impl Control {
 impl Server<'_> {
     /// Takes in what is asked, and answers what can be.
     pub(super) fn serve_control(&mut self, now: Now) -> Result<(), String> {
-        self.control.accept(now);
+        let woken = self.is_ready(Source::Control);
+        if woken {
+            self.control.accept(now);
+        }
         for index in 0..self.control.sessions.len() {
             let Some(session) = self.control.sessions.get_mut(index) else { break };
-            match session.hear(now) {
+            match session.hear(woken, now) {
                 Ok(None) => {}
                 Ok(Some(request)) => self.take_request(index, request, now)?,
                 Err(why) => session.end(why),

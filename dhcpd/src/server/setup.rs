@@ -148,6 +148,7 @@ impl Handed {
             changes: Changes::new(&start.config),
             control: Control::new(self.control, start, clock.now()),
             asker: Asker::default(),
+            ready: Vec::new(),
             clock,
         })
     }

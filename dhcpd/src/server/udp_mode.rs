@@ -5,7 +5,6 @@ use crate::engine::{Actions, Engine, Interface, Meta, Now};
 use crate::msg;
 use crate::socket::{BATCH, Error, Queue};
 use crate::udp::{Received, Udp};
-use std::os::fd::BorrowedFd;
 
 /// The most interfaces remembered: tunnels come and go, and each has another number.
 const MOST: usize = 4096;
@@ -37,8 +36,8 @@ impl UdpMode {
     }
 
     /// What to wait for beside the server's own socket.
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.socket.iter().flat_map(Udp::fds)
+    pub fn socket(&self) -> Option<&Udp> {
+        self.socket.as_ref()
     }
 
     /// Whether the server's own socket is the one of this mode.

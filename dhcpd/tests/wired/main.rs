@@ -363,7 +363,7 @@ fn an_interface_may_go_down_and_come_back_or_go_for_good() {
     Wire::run(|wire| {
         let mut link = open_link(wire);
         ip("link set va down");
-        until_readable(link.fds().next().unwrap());
+        until_readable(link.fds().next().unwrap().1);
         let error = link.receive(Queue::Others, |_| panic!("nothing was sent")).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENETDOWN));
         assert!(error.to_string().starts_with("receive from va: "), "{error}");
@@ -375,10 +375,10 @@ fn an_interface_may_go_down_and_come_back_or_go_for_good() {
         assert!(!link.is_gone());
         wire.up(&["va", "vb"]);
         Client::new(wire).send(&request(BROADCAST, Ipv4Addr::BROADCAST, b"again"));
-        until_readable(link.fds().next().unwrap());
+        until_readable(link.fds().next().unwrap().1);
         assert_eq!(on_link(&mut link), ["again"]);
         ip("link del va");
-        until_readable(link.fds().next().unwrap());
+        until_readable(link.fds().next().unwrap().1);
         assert!(link.receive(Queue::Others, |_| panic!("nothing was sent")).is_err());
         assert!(link.is_gone());
     });

@@ -104,12 +104,16 @@ impl Session {
         (self.blocked || self.is_idle()).then(|| self.since.saturating_add(PATIENCE))
     }
 
-    /// The next request, once everything has been answered.
-    pub(super) fn hear(&mut self, now: Now) -> Result<Option<Request>, Option<String>> {
+    /// The next request, once everything has been answered; `readable` if there may be one.
+    pub(super) fn hear(
+        &mut self,
+        readable: bool,
+        now: Now,
+    ) -> Result<Option<Request>, Option<String>> {
         if !self.is_idle() || matches!(self.state, State::Over(_)) {
             return Ok(None);
         }
-        match self.connection.channel.try_recv() {
+        match if readable { self.connection.channel.try_recv() } else { Ok(None) } {
             Ok(Some(request)) => {
                 self.since = now.mono;
                 Ok(Some(request))
