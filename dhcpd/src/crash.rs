@@ -15,8 +15,8 @@
 //! - no acknowledgement leaves but by way of the disk;
 //! - once nothing goes wrong any more, somebody is served within seconds.
 //!
-//! What it does not see: threads (the journal's thread does a whole turn at a time, though what it
-//! has told counts even if the crash comes before its turn has ended), real descriptors (`journal`'s
+//! What it does not see: threads (the journal's thread does a whole turn at a time, though what has
+//! left counts even if the crash comes before its turn has ended), real descriptors (`journal`'s
 //! own tests and the kills of `tests/tests/durability.rs` do), and times within a second. Two things
 //! are the clients' risk and not counted: a lease whose client asked for a shorter one ends with the
 //! shorter one even if the answer was lost, and a wall clock set forward ends leases early if the

@@ -1,9 +1,10 @@
 //! Makes lease records durable, on a thread of its own, many at once.
 //!
-//! The server appends what a batch of packets changed with [`Journal::commit`] and holds the ACKs
-//! back. The thread takes whatever has come in since its last sync, writes it in one piece, syncs
-//! once, and reports; while it does so the server reads the next packets. When the descriptor
-//! ([`AsFd`]) is readable, [`Journal::done`] tells which records are on disk.
+//! The server gives what a batch of packets changed to [`Journal::commit`], and with it what must wait:
+//! the ACKs. The thread takes whatever has come in since its last sync, writes it in one piece, syncs
+//! once, and releases what has waited, so that an ACK needs no second thread to wake up; while it
+//! does so the server reads the next packets. [`Journal::done`] tells what has become of the records,
+//! and gives back what has waited.
 //!
 //! Not here: what is durable when (`commit`), and the names of files. The server may open nothing:
 //! the descriptors come from the parent, and so does the word that a rename has been done.
@@ -76,8 +77,10 @@ pub enum Event {
 pub struct Full;
 
 /// The server's end of it.
-pub struct Journal<D = LogFile> {
-    shared: Arc<Shared<D>>,
+///
+/// `B` is what waits for a commit.
+pub struct Journal<D = LogFile, B = ()> {
+    shared: Arc<Shared<D, B>>,
     wake: PipeReader,
     room: Room,
     last: Seq,
@@ -86,27 +89,29 @@ pub struct Journal<D = LogFile> {
     rewrites: u64,
 }
 
-impl Journal {
-    /// Starts the thread, which goes on at the end of `file`.
+impl<B: Send + 'static> Journal<LogFile, B> {
+    /// Starts the thread, which goes on at the end of `file`. There `release` gets what has waited for
+    /// a commit once that is on disk, in the order of the commits; what waits for one that failed it
+    /// never gets.
     ///
     /// The thread has the signal mask and the system call filter of its caller: it is started after
     /// signals have been blocked and the process confined.
     ///
     /// # Errors
     /// If there is no reading the end of the file, no pipe or no thread.
-    pub fn start(file: OwnedFd) -> io::Result<Journal> {
+    pub fn start(file: OwnedFd, release: impl FnMut(&B) + Send + 'static) -> io::Result<Self> {
         let file = LogFile::new(file);
         let (length, open) = file.end()?;
         let (journal, waker) = Journal::new(Room::default())?;
         let shared = Arc::clone(&journal.shared);
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            Worker::new(shared, Commit::new(file, length, open), waker).run();
+            Worker::new(shared, Commit::new(file, length, open), waker).run(release);
         })?;
         Ok(journal)
     }
 }
 
-impl<D: Disk> Journal<D> {
+impl<D: Disk, B> Journal<D, B> {
     /// A journal that nobody attends to yet, and what wakes the server.
     fn new(room: Room) -> io::Result<(Self, PipeWriter)> {
         let (wake, waker) = io::pipe()?;
@@ -116,7 +121,7 @@ impl<D: Disk> Journal<D> {
 
     /// A journal without a thread: the caller takes the worker's turns.
     #[cfg(test)]
-    pub(crate) fn by_turns(file: D, room: Room, piece: u64) -> io::Result<(Self, Worker<D>)> {
+    pub(crate) fn by_turns(file: D, room: Room, piece: u64) -> io::Result<(Self, Worker<D, B>)> {
         let (length, open) = file.end()?;
         let (journal, waker) = Journal::new(room)?;
         let mut commit = Commit::new(file, length, open);
@@ -130,12 +135,16 @@ impl<D: Disk> Journal<D> {
         self.shared.queue().waiting <= self.room.waiting - self.room.commit
     }
 
-    /// Queues whole records for the next group. Their order is the order of the calls.
+    /// Queues whole records for the next group. Their order is the order of the calls. If they are
+    /// taken, so is `batch`, which waits for them.
+    ///
+    /// What becomes of them is not told at once unless [`Self::ring`] asks for it, or it is a
+    /// failure.
     ///
     /// # Errors
     /// [`Full`] when nothing was taken: more than [`MAX_WAITING`] would wait, or these are more than
     /// [`MAX_COMMIT`].
-    pub fn commit(&mut self, records: &[u8]) -> Result<Seq, Full> {
+    pub fn commit(&mut self, records: &[u8], batch: &mut Option<B>) -> Result<Seq, Full> {
         let mut queue = self.shared.queue();
         if records.len() > self.room.commit || queue.waiting + records.len() > self.room.waiting {
             return Err(Full);
@@ -144,6 +153,7 @@ impl<D: Disk> Journal<D> {
         let upto = self.last;
         queue.waiting += records.len();
         queue.bytes.extend_from_slice(records);
+        queue.batches.extend(batch.take().map(|batch| (upto, batch)));
         let end = queue.bytes.len();
         // Commits that follow one another are one.
         if let Some(Entry::Commit { upto: last, end: last_end }) = queue.entries.last_mut() {
@@ -156,10 +166,16 @@ impl<D: Disk> Journal<D> {
         Ok(upto)
     }
 
-    /// Tells what has happened since the last call, in place of what was told then. To be called
-    /// when the descriptor is readable, and harmless at any other time.
-    pub fn done(&mut self, events: &mut Vec<Event>) {
-        if self.shared.take(self.rewrite, events) {
+    /// Wakes the server when all that has been committed so far is on disk, or is known never to be.
+    pub fn ring(&mut self) {
+        self.order(Entry::Ring);
+    }
+
+    /// Tells what has happened since the last call, in place of what was told then, and gives back
+    /// what has waited, in addition to what is in `finished`. To be called when the descriptor is
+    /// readable, and at any other time.
+    pub fn done(&mut self, events: &mut Vec<Event>, finished: &mut Vec<(Seq, B)>) {
+        if self.shared.take(self.rewrite, events, finished) {
             // The one byte that goes with these events; an error could only mean that it is gone.
             let _ = read_byte(&mut self.wake);
         }
@@ -224,15 +240,15 @@ impl<D: Disk> Journal<D> {
     }
 }
 
-/// Readable when there are events.
-impl<D> AsFd for Journal<D> {
+/// Readable when there is something to hear at once.
+impl<D, B> AsFd for Journal<D, B> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 }
 
 /// The thread finishes what it has been given, and ends.
-impl<D> Drop for Journal<D> {
+impl<D, B> Drop for Journal<D, B> {
     fn drop(&mut self) {
         self.shared.queue().closed = true;
         self.shared.filled();

@@ -14,7 +14,7 @@ mod system;
 #[path = "link_bpf.rs"]
 mod system;
 
-pub use system::{Link, open};
+pub use system::{Link, Wire, open};
 #[cfg(target_os = "linux")]
 pub(crate) use system::{instructions, lock_program};
 

@@ -11,6 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
 
 #[cfg(target_os = "freebsd")]
 const SYSTEM: bpf::System = bpf::FREEBSD;
@@ -106,67 +107,16 @@ fn control<T>(fd: BorrowedFd<'_>, number: u64, argument: &mut T) -> io::Result<(
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// One interface's frames.
-pub struct Link {
+/// One interface, as frames leave by it. Any thread may send.
+pub struct Wire {
     file: File,
     name: String,
     mac: [u8; 6],
-    buffer: Vec<u8>,
-    counters: Counters,
-    gone: bool,
 }
 
-impl Link {
-    /// Takes the descriptor from [`open`]; `mac` is the interface's own address.
-    pub fn new(queues: Queues, name: &str, mac: [u8; 6]) -> Link {
-        Link {
-            file: queues.others.into(),
-            name: name.to_owned(),
-            mac,
-            buffer: vec![0; bpf::BUFFER as usize],
-            counters: Counters::default(),
-            gone: false,
-        }
-    }
-
-    /// Shows each good datagram of what waits to `each`. Returns the number of frames there were.
-    /// Never waits; more may be there.
-    ///
-    /// # Errors
-    /// What the system says; [`Link::is_gone`] tells whether it will say so for ever.
-    pub fn receive(
-        &mut self,
-        queue: Queue,
-        mut each: impl FnMut(&Datagram<'_>),
-    ) -> Result<usize, Error> {
-        if queue != Queue::Others {
-            return Ok(0);
-        }
-        let len = match (&self.file).read(&mut self.buffer) {
-            Ok(len) => len,
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return Ok(0),
-                _ => {
-                    self.gone = matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EIO));
-                    return Err(Error::new(format!("receive from {}", self.name), error));
-                }
-            },
-        };
-        let mut count = 0;
-        for (packet, checksum) in SYSTEM.header.packets(self.buffer.get(..len).unwrap_or_default())
-        {
-            count += 1;
-            self.counters.frames += 1;
-            match frame::parse(packet, checksum) {
-                Ok(datagram) => each(&datagram),
-                Err(error) => self.counters.refuse(error),
-            }
-        }
-        Ok(count)
-    }
-
+impl Wire {
     /// Sends all frames. Never waits.
-    pub fn send<'a>(&mut self, frames: impl IntoIterator<Item = OutFrame<'a>>) -> Sent {
+    pub fn send<'a>(&self, frames: impl IntoIterator<Item = OutFrame<'a>>) -> Sent {
         let mut sent = Sent::default();
         for frame in frames {
             match self.send_one(&frame) {
@@ -196,15 +146,76 @@ impl Link {
             }
         }
     }
+}
+
+/// One interface's frames.
+pub struct Link {
+    wire: Arc<Wire>,
+    buffer: Vec<u8>,
+    counters: Counters,
+    gone: bool,
+}
+
+impl Link {
+    /// Takes the descriptor from [`open`]; `mac` is the interface's own address.
+    pub fn new(queues: Queues, name: &str, mac: [u8; 6]) -> Link {
+        Link {
+            wire: Arc::new(Wire { file: queues.others.into(), name: name.to_owned(), mac }),
+            buffer: vec![0; bpf::BUFFER as usize],
+            counters: Counters::default(),
+            gone: false,
+        }
+    }
+
+    /// Shows each good datagram of what waits to `each`. Returns the number of frames there were.
+    /// Never waits; more may be there.
+    ///
+    /// # Errors
+    /// What the system says; [`Link::is_gone`] tells whether it will say so for ever.
+    pub fn receive(
+        &mut self,
+        queue: Queue,
+        mut each: impl FnMut(&Datagram<'_>),
+    ) -> Result<usize, Error> {
+        if queue != Queue::Others {
+            return Ok(0);
+        }
+        let len = match (&self.wire.file).read(&mut self.buffer) {
+            Ok(len) => len,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return Ok(0),
+                _ => {
+                    self.gone = matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EIO));
+                    return Err(Error::new(format!("receive from {}", self.name()), error));
+                }
+            },
+        };
+        let mut count = 0;
+        for (packet, checksum) in SYSTEM.header.packets(self.buffer.get(..len).unwrap_or_default())
+        {
+            count += 1;
+            self.counters.frames += 1;
+            match frame::parse(packet, checksum) {
+                Ok(datagram) => each(&datagram),
+                Err(error) => self.counters.refuse(error),
+            }
+        }
+        Ok(count)
+    }
+
+    /// The way out, which is there until nobody needs it any more.
+    pub fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
 
     /// The descriptors that are readable when there is something to receive.
     pub fn fds(&self) -> impl Iterator<Item = (Queue, BorrowedFd<'_>)> {
-        std::iter::once((Queue::Others, self.file.as_fd()))
+        std::iter::once((Queue::Others, self.wire.file.as_fd()))
     }
 
     /// The interface's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.wire.name
     }
 
     /// Whether the last error was that the interface no longer exists; nothing will ever come from

@@ -10,6 +10,7 @@ use crate::wire::frame::{self, Addressing, Datagram, HEADERS, UdpChecksum};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// Opens the interface: only frames that the filters take will ever be read from the descriptors,
 /// and nobody can take the filters off again.
@@ -66,11 +67,24 @@ fn bind(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// One interface's frames.
-pub struct Link {
+/// One interface, as frames leave by it. Any thread may send.
+pub struct Wire {
     queues: Queues,
     name: String,
     mac: [u8; 6],
+}
+
+impl Wire {
+    /// Sends all frames, 64 at a time. Never waits.
+    pub fn send<'a>(&self, frames: impl IntoIterator<Item = OutFrame<'a>>) -> Sent {
+        let messages = frames.into_iter().map(|frame| outgoing(self.mac, frame));
+        send(self.queues.others.as_fd(), messages, || format!("send to {}", self.name))
+    }
+}
+
+/// One interface's frames.
+pub struct Link {
+    wire: Arc<Wire>,
     inbox: Inbox,
     counters: Counters,
     gone: bool,
@@ -79,8 +93,8 @@ pub struct Link {
 impl Link {
     /// Takes the descriptors from [`open`]; `mac` is the interface's own address.
     pub fn new(queues: Queues, name: &str, mac: [u8; 6]) -> Link {
-        let (name, inbox) = (name.to_owned(), Inbox::new());
-        Link { queues, name, mac, inbox, counters: Counters::default(), gone: false }
+        let wire = Arc::new(Wire { queues, name: name.to_owned(), mac });
+        Link { wire, inbox: Inbox::new(), counters: Counters::default(), gone: false }
     }
 
     /// Shows each good datagram that waits in a queue, of at most 64 frames, to `each`. Returns the number of
@@ -94,7 +108,7 @@ impl Link {
         queue: Queue,
         mut each: impl FnMut(&Datagram<'_>),
     ) -> Result<usize, Error> {
-        let Some(fd) = self.queues.fd(queue) else { return Ok(0) };
+        let Some(fd) = self.wire.queues.fd(queue) else { return Ok(0) };
         let counters = &mut self.counters;
         let received = self.inbox.receive(fd, |message| {
             counters.frames += 1;
@@ -114,25 +128,23 @@ impl Link {
                 return Ok(0);
             }
             self.gone = self.is_bound_to_nothing();
-            Err(Error::new(format!("receive from {}", self.name), error))
+            Err(Error::new(format!("receive from {}", self.name()), error))
         })
     }
 
-    /// Sends all frames, 64 at a time. Never waits.
-    pub fn send<'a>(&mut self, frames: impl IntoIterator<Item = OutFrame<'a>>) -> Sent {
-        let mac = self.mac;
-        let messages = frames.into_iter().map(|frame| outgoing(mac, frame));
-        send(self.queues.others.as_fd(), messages, || format!("send to {}", self.name))
+    /// The way out, which is there until nobody needs it any more.
+    pub fn wire(&self) -> &Arc<Wire> {
+        &self.wire
     }
 
     /// The descriptors that are readable when there is something to receive.
     pub fn fds(&self) -> impl Iterator<Item = (Queue, BorrowedFd<'_>)> {
-        self.queues.fds()
+        self.wire.queues.fds()
     }
 
     /// The interface's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.wire.name
     }
 
     /// Whether the last error was that the interface no longer exists; nothing will ever come from
@@ -148,7 +160,8 @@ impl Link {
         // SAFETY: `name` has room for the `len` bytes that may be written, and both live through
         // the call.
         let done = unsafe {
-            libc::getsockname(self.queues.others.as_raw_fd(), (&raw mut name).cast(), &raw mut len)
+            let fd = self.wire.queues.others.as_raw_fd();
+            libc::getsockname(fd, (&raw mut name).cast(), &raw mut len)
         };
         done != 0 || name.sll_ifindex <= 0
     }

@@ -36,6 +36,8 @@ use leases::Leases;
 use pfhelper::{FromServer, ToServer as FromHelper};
 use prefork::hooks::Teller;
 use proto::unix::{Channel, Error as ChannelError};
+use replies::Wires;
+use std::sync::Arc;
 use supervise::confine::{Confinement, confine};
 use supervise::{inherited_channel, logger};
 use udp_mode::UdpMode;
@@ -75,9 +77,8 @@ struct Server<'a> {
     clock: Clock,
     engine: Engine,
     links: Vec<Link>,
-    /// The system's indexes of the links' interfaces, in the same order.
-    indexes: Vec<u32>,
     udp: Udp,
+    wires: Arc<Wires>,
     udp_mode: Option<UdpMode>,
     icmp: Icmp,
     leases: Leases,
@@ -125,11 +126,8 @@ impl Server<'_> {
             log::logger().flush();
         }
         // What was asked for is still answered: it costs one more sync at most.
-        let Server { leases, mut engine, mut links, mut udp, indexes, clock, mut teller, .. } =
-            self;
-        let mut sync = self.sync;
+        let Server { leases, mut engine, clock, mut teller, mut sync, .. } = self;
         leases.finish(&engine, clock.now(), |batch| {
-            replies::send(&mut links, &mut udp, &indexes, batch, true);
             tell_hooks(&mut teller, batch);
             sync.committed(batch, true, &engine);
         });
@@ -157,7 +155,7 @@ impl Server<'_> {
             && let Some(mode) = &mut self.udp_mode
         {
             let engine = (&mut self.engine, now, &mut self.actions);
-            if let Err(error) = mode.take(&mut self.udp, &self.indexes, TURNS, engine) {
+            if let Err(error) = mode.take(&mut self.udp, self.wires.indexes(), TURNS, engine) {
                 log::error!("{error}");
             }
         }
@@ -207,11 +205,11 @@ impl Server<'_> {
     }
 
     fn take_from_udp(&mut self, queue: Queue, turns: usize, now: Now) {
-        let Server { engine, actions, indexes, .. } = self;
+        let Server { engine, actions, wires, .. } = self;
         for _ in 0..turns {
             let taken = self.udp.receive(queue, |received| {
                 let index = received.interface;
-                let by = indexes.iter().position(|i| *i == index);
+                let by = wires.indexes().iter().position(|i| *i == index);
                 // A tunnel's frames have no address: what is for everybody there seems to be for
                 // us, and is UDP mode's.
                 if by.is_none() && (received.dest.is_broadcast() || received.dest.is_multicast()) {
@@ -245,17 +243,15 @@ impl Server<'_> {
         self.feed.push(&self.actions.tables);
         self.asker.ask(&self.actions.names);
         replies::report(self.icmp.ask(self.actions.pings.iter().copied(), now.mono));
-        replies::send(&mut self.links, &mut self.udp, &self.indexes, &self.actions, false);
+        self.wires.send(&self.actions, false);
         if self.actions.journal.is_empty() {
             // Nothing of these is on its way to the disk: a lease has come to its end by itself.
             tell_hooks(&mut self.teller, &self.actions);
         }
         self.sync.committing(&self.actions, &self.engine);
         self.leases.commit(&mut self.actions, now);
-        let (links, udp, indexes) = (&mut self.links, &mut self.udp, &self.indexes);
         let (teller, sync, engine) = (&mut self.teller, &mut self.sync, &self.engine);
         self.leases.hear(engine, now, |batch| {
-            replies::send(links, udp, indexes, batch, true);
             tell_hooks(teller, batch);
             sync.committed(batch, true, engine);
         });

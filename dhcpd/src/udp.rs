@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
 #[path = "udp_linux.rs"]
@@ -89,9 +90,25 @@ fn open_queue(address: Ipv4Addr, accept: Accept, queue: Queue) -> Result<OwnedFd
     Ok(socket.into())
 }
 
+/// The server's port, as replies leave by it. Any thread may send.
+pub struct Port(Queues);
+
+impl Port {
+    /// Sends all messages, 64 at a time. Never waits.
+    pub fn send<'a>(&self, messages: impl IntoIterator<Item = Outgoing<'a>>) -> Sent {
+        let messages = messages.into_iter().map(|message| batch::Outgoing {
+            header: [],
+            payload: message.payload,
+            dest: Some(SocketAddrV4::new(message.dest, message.dest_port)),
+            control: system::departure(message.interface, message.source),
+        });
+        batch::send(self.0.others.as_fd(), messages, || "send by the UDP socket".to_owned())
+    }
+}
+
 /// The server's port.
 pub struct Udp {
-    queues: Queues,
+    port: Arc<Port>,
     accept: Accept,
     inbox: Inbox,
 }
@@ -99,7 +116,7 @@ pub struct Udp {
 impl Udp {
     /// Takes the descriptors from [`open`], and what was said there.
     pub fn new(queues: Queues, accept: Accept) -> Udp {
-        Udp { queues, accept, inbox: Inbox::new() }
+        Udp { port: Arc::new(Port(queues)), accept, inbox: Inbox::new() }
     }
 
     /// Shows each message that waits in a queue, at most 64, to `each`. Returns how many there were:
@@ -112,7 +129,7 @@ impl Udp {
         queue: Queue,
         mut each: impl FnMut(&Received<'_>),
     ) -> Result<usize, Error> {
-        let Some(fd) = self.queues.fd(queue) else { return Ok(0) };
+        let Some(fd) = self.port.0.fd(queue) else { return Ok(0) };
         let accept = self.accept;
         let received = self.inbox.receive(fd, |message| {
             let (interface, local, dest) = system::arrival(message.control);
@@ -130,19 +147,13 @@ impl Udp {
         received.map_err(|error| Error::new("receive from the UDP socket", error))
     }
 
-    /// Sends all messages, 64 at a time. Never waits.
-    pub fn send<'a>(&mut self, messages: impl IntoIterator<Item = Outgoing<'a>>) -> Sent {
-        let messages = messages.into_iter().map(|message| batch::Outgoing {
-            header: [],
-            payload: message.payload,
-            dest: Some(SocketAddrV4::new(message.dest, message.dest_port)),
-            control: system::departure(message.interface, message.source),
-        });
-        batch::send(self.queues.others.as_fd(), messages, || "send by the UDP socket".to_owned())
+    /// The way out.
+    pub fn port(&self) -> &Arc<Port> {
+        &self.port
     }
 
     /// The descriptors that are readable when there is something to receive.
     pub fn fds(&self) -> impl Iterator<Item = (Queue, BorrowedFd<'_>)> {
-        self.queues.fds()
+        self.port.0.fds()
     }
 }

@@ -13,7 +13,7 @@ use crate::journal::{Journal, Room, Worker};
 use crate::leasefile;
 use crate::leasefile::succession::Succession;
 use crate::msg::{Renamed, ToParent};
-use crate::server::leases::{Leases, Limits, load};
+use crate::server::leases::{Batch, Leases, Limits, load};
 use crate::wire::code::{message, option};
 use crate::wire::message::Message;
 use crate::wire::options::OptionTable;
@@ -107,8 +107,8 @@ enum Answer {
 /// The daemon between a start and its end.
 struct Life {
     engine: Engine,
-    leases: Leases<SimFile>,
-    worker: Worker<SimFile>,
+    leases: Leases<SimFile, ()>,
+    worker: Worker<SimFile, Batch<()>>,
     parent: Succession<SimDirectory>,
     wish: Option<ToParent>,
     answer: Option<Answer>,
@@ -283,7 +283,7 @@ impl Machine {
         self.outside.seen.lives += 1;
         self.life = Some(Life {
             engine,
-            leases: Leases::new(journal, LIMITS, now),
+            leases: Leases::new(journal, Arc::new(()), LIMITS, now),
             worker,
             parent,
             wish: None,
@@ -348,8 +348,7 @@ impl Machine {
         self.pings.extend(&life.actions.pings);
         self.outside.deliver(&life.actions, false)?;
         life.leases.commit(&mut life.actions, now);
-        self.hear()?;
-        let Some(life) = &mut self.life else { return Ok(()) };
+        life.leases.hear(&life.engine, now, |_| {});
         match life.answer.take() {
             Some(Answer::File(file)) => {
                 match file {
@@ -372,25 +371,17 @@ impl Machine {
         }
     }
 
-    /// What the journal's thread has told.
-    fn hear(&mut self) -> Result<(), String> {
-        let now = self.now();
+    /// The journal's thread does what it was given, and lets go of what has waited for that.
+    pub(super) fn write(&mut self) -> Result<(), String> {
         let Machine { life, outside, .. } = self;
         let Some(life) = life else { return Ok(()) };
         let mut result = Ok(());
-        life.leases.hear(&life.engine, now, |batch| {
+        life.worker.turn(&mut |batch: &Batch<()>| {
             if result.is_ok() {
-                result = outside.deliver(batch, true);
+                result = outside.deliver(&batch.actions, true);
             }
         });
         result
-    }
-
-    /// The journal's thread does what it was given.
-    pub(super) fn write(&mut self) {
-        if let Some(life) = &mut self.life {
-            life.worker.turn();
-        }
     }
 
     /// The parent does what it was asked.
@@ -424,18 +415,18 @@ impl Machine {
     /// It is told to end: what was asked for is still answered.
     pub(super) fn finish(&mut self) -> Result<(), String> {
         self.act()?;
-        self.write();
-        self.hear()?;
+        self.write()?;
+        let now = self.now();
+        let Some(life) = &mut self.life else { return Ok(()) };
+        life.leases.hear(&life.engine, now, |_| {});
         match &self.life {
             Some(life) if !life.leases.is_settled() => Err("it would never end".to_owned()),
             _ => Ok(()),
         }
     }
 
-    /// The power goes, or the process is killed. What the journal's thread had told before may have
-    /// left by then. What is found is held against what was promised.
+    /// The power goes, or the process is killed. What is found is held against what was promised.
     pub(super) fn crash(&mut self, rng: &mut Rng, operations: usize) -> Result<(), String> {
-        self.hear()?;
         if self.outside.seen.crashes == 0 {
             self.outside.seen.operations = self.disk.operations();
         }

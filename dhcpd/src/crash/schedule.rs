@@ -157,7 +157,7 @@ impl Schedule {
         }
         self.machine.act()?;
         if self.rng.one_in(self.slow) {
-            self.machine.write();
+            self.machine.write()?;
         }
         if self.rng.one_in(2) {
             self.machine.parent();
@@ -288,7 +288,7 @@ impl Schedule {
         self.machine.disk.set_left(usize::MAX);
         for _ in 0..PATIENCE * 4 {
             self.machine.act()?;
-            self.machine.write();
+            self.machine.write()?;
             self.machine.parent();
         }
         let before = self.machine.outside.seen.told;
@@ -300,7 +300,7 @@ impl Schedule {
             self.send("REQUEST", PROBE, Some(FAR), FAR_RELAY, ask)?;
             for _ in 0..4 {
                 self.machine.act()?;
-                self.machine.write();
+                self.machine.write()?;
                 self.machine.parent();
             }
             if self.machine.outside.seen.told > before {
@@ -322,7 +322,7 @@ impl Schedule {
             self.machine.pass(30);
             for _ in 0..20 {
                 self.machine.act()?;
-                self.machine.write();
+                self.machine.write()?;
                 self.machine.parent();
             }
         }

@@ -1,8 +1,8 @@
 //! A writer with a real journal on a real disk is killed with SIGKILL at any moment, rewrites
 //! included. Whatever it had acknowledged is found by the next one, which goes on.
 
-use super::tests::{Folder, wait};
-use super::{Event, Journal, LogFile};
+use super::tests::{Folder, start, wait};
+use super::{Event, LogFile};
 use crate::config::Hardware;
 use crate::crash::random::Rng;
 use crate::lease::LeaseRecord;
@@ -56,7 +56,7 @@ fn writer(path: &Path, seed: u64) -> ! {
     let mut rng = Rng(seed);
     let mut store = Store::open(path).unwrap();
     let mut memory = read(path);
-    let mut journal = Journal::start(store.lease_file().unwrap()).unwrap();
+    let mut journal = start(store.lease_file().unwrap());
     let mut waiting = VecDeque::new();
     let mut cursor = None;
     let mut out = std::io::stdout();
@@ -69,7 +69,7 @@ fn writer(path: &Path, seed: u64) -> ! {
             leasefile::append_record(&mut text, &record(address, *version).view());
             acks.push_str(&format!("ack {address} {version}\n"));
         }
-        waiting.push_back((journal.commit(&text).unwrap(), acks));
+        waiting.push_back((journal.commit(&text, &mut None).unwrap(), acks));
         if cursor.is_none() {
             assert!(journal.begin_rewrite(LogFile::new(store.new_file().unwrap())));
             cursor = Some(0);

@@ -1,11 +1,14 @@
 //! The journal's thread, and what it shares with the server.
 //!
-//! It waits on a condition, takes everything that is queued, drives `commit` with it, and writes one
-//! byte to a pipe when there is something to tell. It holds the lock only to swap buffers: never
-//! over a write or a sync. Without the thread, a simulator does the same turn by turn.
+//! It waits on a condition, takes everything that is queued, drives `commit` with it, and releases
+//! what has waited for that. It writes one byte to a pipe when there is something that the server
+//! must hear now; the rest is heard when the server comes by. It holds the lock only to swap
+//! buffers: never over a write, a sync or a send. Without the thread, a simulator does the same turn
+//! by turn.
 
 use super::commit::{Commit, Disk};
 use super::{Event, Seq};
+use std::collections::VecDeque;
 use std::io::{ErrorKind, PipeWriter, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -23,40 +26,48 @@ pub(super) enum Entry<D> {
     EndSnapshot,
     Switch,
     Abandon,
+    /// What becomes of all that was queued before is to be heard at once.
+    Ring,
 }
 
 /// Both directions.
-pub(super) struct Queue<D> {
+pub(super) struct Queue<D, B> {
     pub(super) bytes: Vec<u8>,
     pub(super) entries: Vec<Entry<D>>,
+    /// What waits for a commit, oldest first.
+    pub(super) batches: VecDeque<(Seq, B)>,
     /// Bytes of commits that have not been told of as done.
     pub(super) waiting: usize,
     pub(super) closed: bool,
     /// Each with the number of the rewrite it belongs to, if it is about one.
     events: Vec<(Option<u64>, Event)>,
+    /// What has waited, and does no more: released if its commit succeeded.
+    finished: Vec<(Seq, B)>,
     /// A byte is in the pipe, or about to be: never more than one.
     signalled: bool,
 }
 
-pub(super) struct Shared<D> {
-    queue: Mutex<Queue<D>>,
+pub(super) struct Shared<D, B> {
+    queue: Mutex<Queue<D, B>>,
     condition: Condvar,
 }
 
-impl<D> Shared<D> {
+impl<D, B> Shared<D, B> {
     pub(super) fn new() -> Self {
         let queue = Queue {
             bytes: Vec::new(),
             entries: Vec::new(),
+            batches: VecDeque::new(),
             waiting: 0,
             closed: false,
             events: Vec::new(),
+            finished: Vec::new(),
             signalled: false,
         };
         Shared { queue: Mutex::new(queue), condition: Condvar::new() }
     }
 
-    pub(super) fn queue(&self) -> MutexGuard<'_, Queue<D>> {
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue<D, B>> {
         // Every change under the lock is whole; there is nothing a panic could leave half done.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,10 +77,16 @@ impl<D> Shared<D> {
         self.condition.notify_one();
     }
 
-    /// Moves the events out, but for those of a rewrite that is not under way any more. True if a
-    /// byte has to be read from the pipe.
-    pub(super) fn take(&self, rewrite: Option<u64>, events: &mut Vec<Event>) -> bool {
+    /// Moves the events out, but for those of a rewrite that is not under way any more, and what has
+    /// waited. True if a byte has to be read from the pipe.
+    pub(super) fn take(
+        &self,
+        rewrite: Option<u64>,
+        events: &mut Vec<Event>,
+        finished: &mut Vec<(Seq, B)>,
+    ) -> bool {
         let mut queue = self.queue();
+        finished.append(&mut queue.finished);
         let current = queue.events.drain(..).filter(|(of, _)| of.is_none() || *of == rewrite);
         events.clear();
         events.extend(current.map(|(_, event)| event));
@@ -78,27 +95,43 @@ impl<D> Shared<D> {
 }
 
 /// What the thread does.
-pub(crate) struct Worker<D> {
-    shared: Arc<Shared<D>>,
+pub(crate) struct Worker<D, B> {
+    shared: Arc<Shared<D, B>>,
     commit: Commit<D>,
     waker: PipeWriter,
     /// The number of the rewrite that was begun last.
     rewrite: u64,
     /// The group that is open: its last commit, and its bytes.
     group: Option<(Seq, usize)>,
+    /// The server is to hear of what this turn does.
+    ring: bool,
+    /// What waits for commits that are not done, oldest first.
+    batches: VecDeque<(Seq, B)>,
     /// What was taken from the queue, kept for its memory.
     bytes: Vec<u8>,
     entries: Vec<Entry<D>>,
+    finished: Vec<(Seq, B)>,
 }
 
-impl<D: Disk> Worker<D> {
-    pub(super) fn new(shared: Arc<Shared<D>>, commit: Commit<D>, waker: PipeWriter) -> Self {
-        let (bytes, entries) = (Vec::new(), Vec::new());
-        Worker { shared, commit, waker, rewrite: 0, group: None, bytes, entries }
+impl<D: Disk, B> Worker<D, B> {
+    pub(super) fn new(shared: Arc<Shared<D, B>>, commit: Commit<D>, waker: PipeWriter) -> Self {
+        Worker {
+            shared,
+            commit,
+            waker,
+            rewrite: 0,
+            group: None,
+            ring: false,
+            batches: VecDeque::new(),
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            finished: Vec::new(),
+        }
     }
 
-    /// Does whatever comes, until the queue is closed and empty.
-    pub(super) fn run(mut self) {
+    /// Does whatever comes, until the queue is closed and empty. `release` gets what has waited for
+    /// a commit once that is on disk, in the order of the commits.
+    pub(super) fn run(mut self, mut release: impl FnMut(&B)) {
         loop {
             {
                 let mut queue = self.shared.queue();
@@ -110,18 +143,19 @@ impl<D: Disk> Worker<D> {
                     queue = condition.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 }
             }
-            self.turn();
+            self.turn(&mut release);
         }
     }
 
-    /// Does what is queued.
-    pub(crate) fn turn(&mut self) {
+    /// Does what is queued; see [`Self::run`].
+    pub(crate) fn turn(&mut self, release: &mut impl FnMut(&B)) {
         let (mut bytes, mut entries) =
             (std::mem::take(&mut self.bytes), std::mem::take(&mut self.entries));
         {
             let mut queue = self.shared.queue();
             std::mem::swap(&mut bytes, &mut queue.bytes);
             std::mem::swap(&mut entries, &mut queue.entries);
+            self.batches.append(&mut queue.batches);
         }
         let mut start = 0;
         for entry in entries.drain(..) {
@@ -138,8 +172,9 @@ impl<D: Disk> Worker<D> {
                     self.tell(Event::SnapshotTaken, 0);
                     start = end;
                 }
+                Entry::Ring => self.ring = true,
                 order => {
-                    self.close_group();
+                    self.close_group(release);
                     self.obey(order);
                 }
             }
@@ -147,16 +182,27 @@ impl<D: Disk> Worker<D> {
                 self.tell(Event::RewriteFailed(failure), 0);
             }
         }
-        self.close_group();
+        self.close_group(release);
         bytes.clear();
         (self.bytes, self.entries) = (bytes, entries);
+        if std::mem::take(&mut self.ring) {
+            let queue = self.shared.queue();
+            self.signal(queue);
+        }
     }
 
-    fn close_group(&mut self) {
-        if let Some((upto, size)) = self.group.take() {
-            let result = self.commit.sync();
-            self.tell(Event::Done { upto, result }, size);
+    fn close_group(&mut self, release: &mut impl FnMut(&B)) {
+        let Some((upto, size)) = self.group.take() else { return };
+        let result = self.commit.sync();
+        while self.batches.front().is_some_and(|(seq, _)| *seq <= upto)
+            && let Some(batch) = self.batches.pop_front()
+        {
+            if result.is_ok() {
+                release(&batch.1);
+            }
+            self.finished.push(batch);
         }
+        self.tell(Event::Done { upto, result }, size);
     }
 
     fn obey(&mut self, order: Entry<D>) {
@@ -175,23 +221,33 @@ impl<D: Disk> Worker<D> {
                 self.commit.switch();
             }
             Entry::Abandon => self.commit.abandon_rewrite(),
-            Entry::Commit { .. } | Entry::Snapshot { .. } => (),
+            Entry::Commit { .. } | Entry::Snapshot { .. } | Entry::Ring => (),
         }
     }
 
-    /// Tells the server; `finished` bytes wait no longer.
-    fn tell(&mut self, event: Event, finished: usize) {
+    /// Tells the server, at once unless a group is on disk and nobody asked; `size` bytes wait no
+    /// longer.
+    fn tell(&mut self, event: Event, size: usize) {
         let mut queue = self.shared.queue();
-        queue.waiting = queue.waiting.saturating_sub(finished);
-        let of = match event {
-            Event::Done { .. } => None,
-            Event::SnapshotTaken | Event::Rewritten | Event::RewriteFailed(_) => Some(self.rewrite),
+        queue.waiting = queue.waiting.saturating_sub(size);
+        queue.finished.append(&mut self.finished);
+        let (of, can_wait) = match event {
+            Event::Done { ref result, .. } => (None, result.is_ok()),
+            Event::SnapshotTaken | Event::Rewritten | Event::RewriteFailed(_) => {
+                (Some(self.rewrite), false)
+            }
         };
         queue.events.push((of, event));
+        if !can_wait {
+            self.signal(queue);
+        }
+    }
+
+    fn signal(&self, mut queue: MutexGuard<'_, Queue<D, B>>) {
         let signal = !std::mem::replace(&mut queue.signalled, true);
         drop(queue);
         while signal
-            && let Err(error) = self.waker.write_all(&[1])
+            && let Err(error) = (&self.waker).write_all(&[1])
             && error.kind() == ErrorKind::Interrupted
         {}
     }

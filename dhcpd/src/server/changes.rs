@@ -1,9 +1,10 @@
 //! Changes of configuration and interfaces while the server serves: collected as the parent tells
 //! them, and put into effect in one step.
 
+use super::replies::Wires;
 use super::{Server, setup};
 use crate::config::Config;
-use crate::engine::{Interface, Now, interface_map};
+use crate::engine::{Interface, Now};
 use crate::link::Link;
 use crate::msg::{self, ToParent, ToServer};
 use crate::socket::Queues;
@@ -104,8 +105,8 @@ impl Server<'_> {
             interfaces.push(interface);
             links.push(link);
         }
-        self.leases.renumber(&interface_map(&old, &interfaces));
-        self.indexes = interfaces.iter().map(|interface| interface.index).collect();
+        self.wires = Wires::new(&links, &self.udp, &interfaces);
+        self.leases.set_wires(Arc::clone(&self.wires));
         self.links = links;
         // An interface that comes and goes must not keep a long rewrite from its end.
         if self.engine.reconfigure(config, interfaces, now, &mut self.actions) {

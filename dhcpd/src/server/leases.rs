@@ -2,11 +2,12 @@
 //! replacement from time to time.
 //!
 //! The policy only: the daemon and the simulator of crashes drive the same. How a record becomes
-//! durable is the journal's; which file is the lease file is the parent's; descriptors and the
+//! durable, and who lets go of what has waited for that, is the journal's; which file is the lease file is the parent's; descriptors and the
 //! parent's channel are in `shell`.
 
 mod load;
 mod shell;
+mod watches;
 
 pub(crate) use load::load;
 
@@ -15,7 +16,9 @@ use crate::engine::{Actions, Engine, Now};
 use crate::journal::commit::Disk;
 use crate::journal::{Event, Failure, Full, Journal, LogFile, Seq};
 use crate::msg::{Renamed, ToParent};
-use std::collections::VecDeque;
+use crate::server::replies::Wires;
+use std::sync::Arc;
+use watches::Watches;
 
 /// Milliseconds after which the lease file is rewritten for a single record.
 const LONG: u64 = 3_600_000;
@@ -57,16 +60,26 @@ enum Rewrite {
     Renaming,
 }
 
-/// The journal, and everything that waits for it.
-pub struct Leases<D = LogFile> {
-    journal: Journal<D>,
+/// What waits for the disk: a batch with acknowledgements, hooks, or news for other servers.
+pub struct Batch<W> {
+    /// All but the records.
+    pub actions: Actions,
+    /// The ways out that its replies are meant for.
+    pub wires: Arc<W>,
+}
+
+/// The journal, and everything that waits for it. `W` are the ways out.
+pub struct Leases<D = LogFile, W = Wires> {
+    journal: Journal<D, Batch<W>>,
+    wires: Arc<W>,
     limits: Limits,
     events: Vec<Event>,
+    finished: Vec<(Seq, Batch<W>)>,
     /// The last commit, and the last one of which it is known what became of it.
     committed: Seq,
     told: Seq,
-    /// Batches with acknowledgements or hooks, oldest first.
-    waiting: VecDeque<(Seq, Actions)>,
+    /// How many batches wait.
+    waiting: usize,
     /// Emptied batches, kept for their memory.
     spare: Vec<Actions>,
     rewrite: Rewrite,
@@ -85,9 +98,7 @@ pub struct Leases<D = LogFile> {
     /// Why the last rewrite failed: said once, until one succeeds or fails otherwise.
     complaint: Option<String>,
     copy: Vec<u8>,
-    /// Commits that somebody waits for.
-    watched: Vec<Watch>,
-    watches: u64,
+    watches: Watches,
     /// What is wrong with the disk, while something is.
     trouble: Option<String>,
     counters: Counters,
@@ -95,18 +106,14 @@ pub struct Leases<D = LogFile> {
     lost: Vec<Actions>,
 }
 
-/// A commit that somebody waits for.
-struct Watch {
-    number: u64,
-    commit: Seq,
-    outcome: Option<Result<(), String>>,
+/// Whether a batch has replies that wait for the disk.
+fn has_acknowledgements(actions: &Actions) -> bool {
+    actions.replies.iter().any(|reply| reply.durable)
 }
 
-/// Whether somebody is to hear of a batch only when it is on disk.
-fn waits(actions: &Actions) -> bool {
-    actions.replies.iter().any(|reply| reply.durable)
-        || actions.hooks.as_ref().is_some_and(|hooks| !hooks.is_empty())
-        || is_told(actions)
+/// Whether hooks are to hear of a batch when it is on disk.
+fn is_heard_of(actions: &Actions) -> bool {
+    actions.hooks.as_ref().is_some_and(|hooks| !hooks.is_empty())
 }
 
 /// Whether other servers are to hear of a batch.
@@ -119,17 +126,24 @@ fn durable(batch: &Actions) -> u64 {
     batch.replies.iter().filter(|reply| reply.durable).count() as u64
 }
 
-impl<D: Disk> Leases<D> {
+impl<D: Disk, W> Leases<D, W> {
     /// Goes on where the journal does, and rewrites the lease file at once: a crash may have left
     /// anything at its end, and the copy has each lease once.
-    pub(crate) fn new(journal: Journal<D>, limits: Limits, now: Now) -> Self {
+    pub(crate) fn new(
+        journal: Journal<D, Batch<W>>,
+        wires: Arc<W>,
+        limits: Limits,
+        now: Now,
+    ) -> Self {
         Leases {
             journal,
+            wires,
             limits,
             events: Vec::new(),
+            finished: Vec::new(),
             committed: 0,
             told: 0,
-            waiting: VecDeque::new(),
+            waiting: 0,
             spare: Vec::new(),
             rewrite: Rewrite::Idle,
             records: 0,
@@ -140,8 +154,7 @@ impl<D: Disk> Leases<D> {
             failing: false,
             complaint: None,
             copy: Vec::new(),
-            watched: Vec::new(),
-            watches: 0,
+            watches: Watches::default(),
             trouble: None,
             counters: Counters::default(),
             lost: Vec::new(),
@@ -150,7 +163,7 @@ impl<D: Disk> Leases<D> {
 
     /// Whether so much waits for the disk that no more packets should be read.
     pub fn is_congested(&self) -> bool {
-        self.waiting.len() >= self.limits.waiting || !self.journal.has_room()
+        self.waiting >= self.limits.waiting || !self.journal.has_room()
     }
 
     /// When [`Leases::step`] is due even if nothing happens, in milliseconds.
@@ -177,40 +190,68 @@ impl<D: Disk> Leases<D> {
         self.records += actions.records;
         self.counters.journal_records += actions.records as u64;
         self.counters.journal_commits += 1;
-        let result = self.journal.commit(&actions.journal);
-        self.committed = result.unwrap_or(self.committed);
-        match result {
-            Ok(seq) if waits(actions) => {
+        let urgent = is_heard_of(actions) || is_told(actions);
+        let mut records = std::mem::take(&mut actions.journal);
+        let mut batch = match urgent || has_acknowledgements(actions) {
+            true => {
                 let mut next = self.spare.pop().unwrap_or_default();
-                next.clear();
                 next.hooks = actions.hooks.is_some().then(Vec::new);
                 next.sync = actions.sync.is_some().then(|| next.sync.take().unwrap_or_default());
-                self.waiting.push_back((seq, std::mem::replace(actions, next)));
+                let actions = std::mem::replace(actions, next);
+                Some(Batch { actions, wires: Arc::clone(&self.wires) })
             }
-            Ok(_) => actions.clear(),
+            false => None,
+        };
+        let waits = usize::from(batch.is_some());
+        match self.journal.commit(&records, &mut batch) {
+            Ok(seq) => {
+                self.committed = seq;
+                self.waiting += waits;
+                // Who hears of it when the server comes by hears of it soon enough, unless somebody
+                // waits for that, or the server will not come by.
+                if urgent || self.is_congested() {
+                    self.journal.ring();
+                }
+            }
             Err(Full) => {
                 log::error!("commit_leases: unable to commit: too much waits for the disk");
                 // The engine's leases are ahead of the file now: the next file has them.
                 self.wanted = true;
                 self.counters.journal_full += 1;
-                self.suppressed(actions);
-                if is_told(actions) {
-                    let sync = actions.sync.replace(Vec::new());
-                    self.lost.push(Actions { sync, ..Actions::default() });
+                if let Some(Batch { actions, .. }) = batch {
+                    self.counters.replies_suppressed += durable(&actions);
+                    self.give_up(actions);
                 }
-                actions.clear();
             }
+        }
+        records.clear();
+        actions.clear();
+        actions.journal = records;
+    }
+
+    /// What a batch changed will not be found after a crash: other servers are not to be told.
+    fn give_up(&mut self, batch: Actions) {
+        match is_told(&batch) {
+            true => self.lost.push(batch),
+            false => self.keep(batch),
         }
     }
 
-    /// Hears what the journal has done: `send` gets each batch whose records are on disk, in order.
-    /// The batches of a commit that failed are dropped, and their clients ask again.
-    pub fn hear(&mut self, engine: &Engine, now: Now, mut send: impl FnMut(&Actions)) {
+    /// Keeps a batch for its memory.
+    fn keep(&mut self, mut batch: Actions) {
+        batch.clear();
+        self.spare.push(batch);
+    }
+
+    /// Hears what the journal has done: `tell` gets each batch whose records are on disk, in order;
+    /// its acknowledgements have left. The batches of a commit that failed are dropped, and their
+    /// clients ask again.
+    pub fn hear(&mut self, engine: &Engine, now: Now, mut tell: impl FnMut(&Actions)) {
         let mut events = std::mem::take(&mut self.events);
-        self.journal.done(&mut events);
+        self.journal.done(&mut events, &mut self.finished);
         for event in events.drain(..) {
             match event {
-                Event::Done { upto, result } => self.done(upto, result, now, &mut send),
+                Event::Done { upto, result } => self.done(upto, result, now, &mut tell),
                 Event::SnapshotTaken => self.copy(engine),
                 Event::Rewritten => self.rewrite = Rewrite::Whole,
                 Event::RewriteFailed(failure) => self.failed(&failure, now),
@@ -224,7 +265,7 @@ impl<D: Disk> Leases<D> {
         upto: Seq,
         result: Result<(), Failure>,
         now: Now,
-        send: &mut impl FnMut(&Actions),
+        tell: &mut impl FnMut(&Actions),
     ) {
         match &result {
             Ok(()) if std::mem::take(&mut self.failing) => {
@@ -247,24 +288,21 @@ impl<D: Disk> Leases<D> {
             self.counters.journal_syncs += 1;
             self.trouble = None;
         }
-        for watch in &mut self.watched {
-            if watch.commit <= upto && watch.outcome.is_none() {
-                watch.outcome = Some(result.as_ref().map(|_| ()).map_err(Failure::to_string));
-            }
-        }
+        self.watches.hear(upto, &result);
         self.told = upto;
-        let finished = self.waiting.iter().take_while(|(seq, _)| *seq <= upto).count();
-        for (_, batch) in self.waiting.drain(..finished) {
-            match result.is_ok() {
-                true => send(&batch),
-                false => self.counters.replies_suppressed += durable(&batch),
+        let mut finished = std::mem::take(&mut self.finished);
+        let of_these = finished.iter().take_while(|(seq, _)| *seq <= upto).count();
+        self.waiting = self.waiting.saturating_sub(of_these);
+        for (_, Batch { actions, .. }) in finished.drain(..of_these) {
+            if result.is_ok() {
+                tell(&actions);
+                self.keep(actions);
+            } else {
+                self.counters.replies_suppressed += durable(&actions);
+                self.give_up(actions);
             }
-            if result.is_err() && is_told(&batch) {
-                self.lost.push(batch);
-                continue;
-            }
-            self.spare.push(batch);
         }
+        self.finished = finished;
     }
 
     /// Takes the batches that other servers will not be told of, after all.
@@ -328,12 +366,9 @@ impl<D: Disk> Leases<D> {
         }
     }
 
-    /// Gives interfaces other numbers in what waits. A reply that was to leave by one that is gone
-    /// has nowhere to go; its lease is committed all the same.
-    pub(crate) fn renumber(&mut self, map: &[Option<usize>]) {
-        for (_, batch) in &mut self.waiting {
-            batch.replies.retain_mut(|reply| reply.destination.renumber(map));
-        }
+    /// Interfaces have other numbers from here on. What waits leaves by what it was meant for.
+    pub fn set_wires(&mut self, wires: Arc<W>) {
+        self.wires = wires;
     }
 
     /// The parent's answer to a wish to put the new file in the old one's place.
@@ -370,10 +405,6 @@ impl<D: Disk> Leases<D> {
         self.not_before = now.mono + if self.failing { AGAIN_SOON } else { AGAIN };
     }
 
-    fn suppressed(&mut self, batch: &Actions) {
-        self.counters.replies_suppressed += durable(batch);
-    }
-
     /// The last commit.
     pub fn committed(&self) -> Seq {
         self.committed
@@ -381,17 +412,16 @@ impl<D: Disk> Leases<D> {
 
     /// Remembers what becomes of the last commit until [`Leases::outcome`] has told it.
     pub fn watch(&mut self) -> u64 {
-        self.watches += 1;
-        let commit = self.committed;
-        self.watched.push(Watch { number: self.watches, commit, outcome: None });
-        self.watches
+        self.journal.ring();
+        // It may be known already.
+        let known = self.is_settled();
+        let outcome = known.then(|| self.trouble.clone().map_or(Ok(()), Err));
+        self.watches.add(self.committed, outcome)
     }
 
     /// What became of a commit that was watched, once it is known, and once.
     pub fn outcome(&mut self, number: u64) -> Option<Result<(), String>> {
-        let known = |watch: &Watch| watch.number == number && watch.outcome.is_some();
-        let at = self.watched.iter().position(known)?;
-        self.watched.swap_remove(at).outcome
+        self.watches.outcome(number)
     }
 
     /// What is wrong with writing leases, if something is.
@@ -441,7 +471,7 @@ mod tests {
         let now = Now { wall: 1_000_000_000, mono: 0 };
         let file = disk.open().unwrap();
         let (journal, mut worker) = Journal::by_turns(file, Room::default(), 1000).unwrap();
-        let mut leases = Leases::new(journal, Limits::default(), now);
+        let mut leases = Leases::new(journal, Arc::new(()), Limits::default(), now);
         let engine = Engine::new(Arc::new(Config::default()), vec![], EngineOptions::default());
         assert_eq!(leases.wish(now), Some(ToParent::WantNewFile));
         leases.new_file(Err("no room".to_owned()), &engine, now);
@@ -450,7 +480,7 @@ mod tests {
         disk.set_faults(Faults { sync: 1, ..Faults::default() });
         let journal = b"lease\n".to_vec();
         leases.commit(&mut Actions { journal, records: 1, ..Actions::default() }, now);
-        worker.turn();
+        worker.turn(&mut |_| panic!("it is not on disk"));
         leases.hear(&engine, now, |_| panic!("it is not on disk"));
         assert_eq!(leases.next_step(), Some(AGAIN_SOON));
         let then = Now { mono: AGAIN_SOON, ..now };

@@ -4,6 +4,7 @@ use super::Server;
 use super::changes::Changes;
 use super::control::Control;
 use super::leases::{Leases, load};
+use super::replies::Wires;
 use super::sync::Link as Synchronisation;
 use super::udp_mode::UdpMode;
 use crate::clock::Clock;
@@ -101,7 +102,6 @@ impl Handed {
             links.push(Link::new(queues, &interface.name, interface.mac));
             interfaces.push(served(interface, address, &config));
         }
-        let indexes = interfaces.iter().map(|interface| interface.index).collect();
         let mode = self.udp_mode.map(|others| Queues { others, discovers: None });
         let mode = mode.map(|queues| Udp::new(queues, Accept::All));
         let (udp, mode) = match (self.udp, mode) {
@@ -110,6 +110,7 @@ impl Handed {
             (None, None) => return Err(missing("a UDP socket")),
         };
         let udp_mode = mode.map(|socket| UdpMode::new(socket, self.udp_interfaces));
+        let wires = Wires::new(&links, &udp, &interfaces);
 
         let seed = RandomState::new().hash_one("dhcpd");
         let options = EngineOptions { seed, ..EngineOptions::default() };
@@ -130,11 +131,11 @@ impl Handed {
             parent,
             engine,
             links,
-            indexes,
             udp,
             udp_mode,
             icmp: Icmp::from_fd(self.icmp.ok_or_else(|| missing("an ICMP socket"))?),
-            leases: Leases::start(file.into(), clock.now())?,
+            leases: Leases::start(file.into(), Arc::clone(&wires), clock.now())?,
+            wires,
             feed: Feed::new(&start.tables),
             helper: None,
             confirm: period.map(|period| (period, period)),

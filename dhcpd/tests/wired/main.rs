@@ -250,7 +250,7 @@ fn batches_are_full_and_in_order_both_ways() {
         assert_eq!(found, (0..100).chain(0..100).collect::<Vec<u32>>());
 
         let payloads: Vec<Vec<u8>> = (0..150u16).map(|i| i.to_be_bytes().repeat(150)).collect();
-        let sent = link.send(payloads.iter().map(|payload| OutFrame {
+        let sent = link.wire().send(payloads.iter().map(|payload| OutFrame {
             mac: CLIENT_MAC,
             source: SERVER,
             dest: CLIENT,
@@ -289,10 +289,10 @@ fn what_is_longer_than_any_message_is_dropped() {
 fn a_message_that_cannot_leave_does_not_keep_the_next() {
     Wire::run(|wire| {
         let mut client = Client::new(wire);
-        let mut link = open_link(wire);
+        let link = open_link(wire);
         let huge = [0; 3000];
-        let sent_to = |link: &mut Link, payloads: &[&[u8]]| {
-            link.send(payloads.iter().map(|payload| OutFrame {
+        let sent_to = |link: &Link, payloads: &[&[u8]]| {
+            link.wire().send(payloads.iter().map(|payload| OutFrame {
                 mac: CLIENT_MAC,
                 source: SERVER,
                 dest: CLIENT,
@@ -300,7 +300,7 @@ fn a_message_that_cannot_leave_does_not_keep_the_next() {
                 payload,
             }))
         };
-        let sent = sent_to(&mut link, &[b"one", &huge, &huge, b"four"]);
+        let sent = sent_to(&link, &[b"one", &huge, &huge, b"four"]);
         assert_eq!((sent.sent, sent.failed), (2, 2));
         let error = sent.error.unwrap();
         assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
@@ -311,10 +311,10 @@ fn a_message_that_cannot_leave_does_not_keep_the_next() {
             assert_eq!(d.payload, text.as_bytes());
         }
 
-        let mut udp = open_udp();
+        let udp = open_udp();
         ip("neigh replace 10.9.0.2 lladdr 02:00:00:00:00:02 dev va");
         let nowhere = Ipv4Addr::new(203, 0, 113, 1);
-        let sent = udp.send([nowhere, CLIENT, nowhere].map(|dest| Outgoing {
+        let sent = udp.port().send([nowhere, CLIENT, nowhere].map(|dest| Outgoing {
             interface: None,
             source: Ipv4Addr::UNSPECIFIED,
             dest,
@@ -330,7 +330,7 @@ fn a_message_that_cannot_leave_does_not_keep_the_next() {
 #[test]
 fn a_routed_reply_leaves_from_the_address_and_interface_asked_for() {
     Wire::run(|wire| {
-        let mut udp = open_udp();
+        let udp = open_udp();
         ip("addr add 10.9.0.77/24 dev va");
         ip("link add vc type veth peer name vd");
         ip("addr add 10.9.1.1/24 dev vc");
@@ -343,7 +343,7 @@ fn a_routed_reply_leaves_from_the_address_and_interface_asked_for() {
             [(None, SERVER, "vb"), (None, second, "vb"), (Some("vc"), second, "vd")]
         {
             let mut client = Raw::open(wire, far_end);
-            let sent = udp.send([Outgoing {
+            let sent = udp.port().send([Outgoing {
                 interface: interface.map(|name| wire.index(name)),
                 source,
                 dest: CLIENT,
