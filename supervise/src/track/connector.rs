@@ -64,7 +64,8 @@ pub enum What {
         /// Which.
         pid: i32,
     },
-    /// A thread ended. The event's own parent field is left out: it is the reaper's, or zero.
+    /// A thread ended. The event's own parent field is left out: it is the reaper's, or zero if
+    /// there is nobody left to reap it.
     Exit {
         /// Which.
         tid: i32,
@@ -72,6 +73,9 @@ pub enum What {
         pid: i32,
         /// As wait(2) would have it, were this thread the whole process.
         status: c_int,
+        /// Whether it may have been reaped before this was written. If not, its number was its own
+        /// then. (Before Linux 4.18 nobody says, and it is always true.)
+        reaped: bool,
     },
     /// A thread's user ids have changed.
     User {
@@ -157,7 +161,12 @@ fn message_of(message: &[u8]) -> Option<Heard> {
         }
         EVENT_FORK => What::Fork { parent: number(1)?, tid: number(2)?, pid: number(3)? },
         EVENT_EXEC => What::Exec { pid: number(1)? },
-        EVENT_EXIT => What::Exit { tid: number(0)?, pid: number(1)?, status: number(2)? },
+        EVENT_EXIT => What::Exit {
+            tid: number(0)?,
+            pid: number(1)?,
+            status: number(2)?,
+            reaped: number(5)? == 0,
+        },
         EVENT_UID => What::User {
             tid: number(0)?,
             pid: number(1)?,
@@ -293,7 +302,11 @@ pub(super) mod tests {
         assert_eq!(one(&fork), What::Fork { parent: 10, tid: 21, pid: 20 });
         // 127 << 8 is an exit status and 4711 the reaper; neither is anybody's parent.
         let exit = message(EVENT_EXIT, 1, 7, 9, [21, 20, 127 << 8, 17, 4711, 4711]);
-        assert_eq!(one(&exit), What::Exit { tid: 21, pid: 20, status: 127 << 8 });
+        let end = |reaped| What::Exit { tid: 21, pid: 20, status: 127 << 8, reaped };
+        assert_eq!(one(&exit), end(false));
+        // Nobody's child any more: it had been reaped before this was written.
+        let exit = message(EVENT_EXIT, 1, 7, 9, [21, 20, 127 << 8, 17, 0, 0]);
+        assert_eq!(one(&exit), end(true));
         let exec = message(EVENT_EXEC, 1, 7, 9, [20, 20, 0, 0, 0, 0]);
         assert_eq!(one(&exec), What::Exec { pid: 20 });
         let user = message(EVENT_UID, 1, 7, 9, [21, 20, 1000, 0, 0, 0]);

@@ -6,12 +6,12 @@
 //! - The EXIT of a thread is not that of its process. A process ends with its last thread, and
 //!   its first thread may be gone long before, or be replaced by an execve in another one.
 //! - An EXIT is written after the parent could have reaped the process, so another process may
-//!   have its number by then. Such a one is owed its EXIT. Which of the two ends comes first
-//!   nobody knows, so that neither has a status, unless the successor does something after it.
-//!   The same account is kept of the strangers that have been heard of or looked up.
+//!   have its number by then. Such a one is owed its EXIT (`late`). The same account is kept of
+//!   the strangers that have been heard of or looked up.
 //! - After a loss a number proves nothing. Everything is held back until it has been looked up
 //!   who is there; `settle` then takes it from that.
 
+mod late;
 mod node;
 mod settle;
 #[cfg(test)]
@@ -23,6 +23,7 @@ use std::collections::{HashMap, VecDeque};
 use super::connector::{Note, What};
 use super::{Cause, Event, Parent, ProcId};
 use crate::{Exit, Moment};
+use late::Parked;
 use node::Node;
 
 /// The members, by their numbers.
@@ -36,6 +37,8 @@ pub(crate) struct Tree {
     threads: HashMap<i32, i32>,
     /// Those whose number has been used again before their end was told.
     late: HashMap<i32, VecDeque<Node>>,
+    /// Ends that are theirs or that of the member who has the number now, until it is known.
+    parked: HashMap<i32, Parked>,
     /// Numbers of processes that are no members, and how many with that number are yet to end.
     strangers: HashMap<i32, u32>,
     /// Our own children, members or not, and when they were made.
@@ -48,6 +51,15 @@ pub(crate) struct Tree {
     peopled: bool,
 }
 
+/// The end of a thread, as it was noted.
+struct End {
+    tid: i32,
+    pid: i32,
+    status: i32,
+    reaped: bool,
+    at: Moment,
+}
+
 impl Tree {
     /// Nobody is followed yet. `us` is the process that tracks, `own` are the children it has.
     pub(crate) fn new(us: ProcId, own: impl Iterator<Item = ProcId>) -> Tree {
@@ -56,6 +68,7 @@ impl Tree {
             nodes: HashMap::new(),
             threads: HashMap::new(),
             late: HashMap::new(),
+            parked: HashMap::new(),
             strangers: HashMap::new(),
             own: own.map(|id| (id.pid, id.start)).collect(),
             held: None,
@@ -100,6 +113,7 @@ impl Tree {
     /// Something was lost, this many at least. Nothing noted from here on means anything until it
     /// has been looked up who is there.
     pub(crate) fn lose(&mut self, count: u64, at: Moment, out: &mut Vec<Event>) {
+        self.give_up_parked(Moment(u64::MAX), out);
         out.push(Event::Gap { cause: Cause::Overrun { lost: Some(count) }, at });
         // What was held back before this loss is from before another hole: nobody can say any
         // more whose numbers those were.
@@ -126,17 +140,22 @@ impl Tree {
     }
 
     fn take(&mut self, Note { at, what }: Note, out: &mut Vec<Event>) {
+        if !self.parked.is_empty() {
+            self.give_up_parked(at, out);
+        }
         match what {
             What::Fork { parent, tid, pid } if tid == pid => self.forked(parent, pid, at, out),
             What::Fork { tid, pid, .. } => {
-                self.given_away(tid, at);
+                self.given_away(tid, at, out);
                 if let Some(node) = self.nodes.get_mut(&pid)
                     && node.thread_began(tid, at)
                 {
                     self.threads.insert(tid, pid);
                 }
             }
-            What::Exit { tid, pid, status } => self.exited(tid, pid, status, at, out),
+            What::Exit { tid, pid, status, reaped } => {
+                self.exited(&End { tid, pid, status, reaped, at }, out);
+            }
             What::Exec { pid } => {
                 let Some(node) = self.nodes.get_mut(&pid) else {
                     // It is there, even if its first thread has ended before.
@@ -146,10 +165,15 @@ impl Tree {
                 if at < node.id.start {
                     return;
                 }
-                for tid in node.executed(at) {
+                let ended = node.executed(at);
+                // Of one with several threads the end of the first may be that which was noted.
+                match ended.is_empty() {
+                    true => self.acted(pid, out),
+                    false => self.give_up(pid, out),
+                }
+                for tid in ended {
                     self.forget_thread(tid, pid);
                 }
-                self.acted(pid);
                 let Some(node) = self.nodes.get(&pid) else { return };
                 out.push(Event::Exec { id: node.id, path: None, at });
             }
@@ -178,7 +202,7 @@ impl Tree {
         if self.nodes.get(&pid).is_some_and(|node| at <= node.since) {
             return;
         }
-        self.given_away(pid, at);
+        self.given_away(pid, at, out);
         let parent = self.at(parent, at).map(|node| node.id);
         if parent.is_some() {
             for _ in 0..self.strangers.remove(&pid).unwrap_or_default() {
@@ -195,7 +219,7 @@ impl Tree {
             doubt = true;
         }
         let Some(parent) = parent else { return };
-        self.acted(parent.pid);
+        self.acted(parent.pid, out);
         let id = ProcId { pid, start: at };
         let mut node = Node::new(id, at);
         node.doubt = doubt;
@@ -203,31 +227,9 @@ impl Tree {
         out.push(Event::Fork { id, parent: Parent::Exact(parent), found: false, at });
     }
 
-    /// A member did something. If all ends are told that were owed under its number, its own is
-    /// yet to come.
-    fn acted(&mut self, pid: i32) {
-        if !self.late.contains_key(&pid)
-            && let Some(node) = self.nodes.get_mut(&pid)
-        {
-            node.doubt = false;
-        }
-    }
-
-    /// The number belongs to a new thread or process. If it was a member's, that one has ended,
-    /// and the note of it is yet to come.
-    fn given_away(&mut self, number: i32, at: Moment) {
-        if !self.threads.is_empty() {
-            self.threads.remove(&number);
-        }
-        if self.nodes.get(&number).is_some_and(|node| node.since < at)
-            && let Some(node) = self.remove(number)
-        {
-            self.late.entry(number).or_default().push_back(node);
-        }
-    }
-
-    fn exited(&mut self, tid: i32, pid: i32, status: i32, at: Moment, out: &mut Vec<Event>) {
-        if !self.late.is_empty() && self.exited_late(tid, pid, status, at, out) {
+    fn exited(&mut self, end: &End, out: &mut Vec<Event>) {
+        let &End { tid, pid, status, at, .. } = end;
+        if self.exited_late(end, out) {
             return;
         }
         if !self.own.is_empty() && tid == pid {
@@ -252,32 +254,6 @@ impl Tree {
         if tid != pid {
             self.forget_thread(tid, pid);
         }
-    }
-
-    /// Whether it was the end of a thread whose process has lost its number already.
-    fn exited_late(
-        &mut self,
-        tid: i32,
-        pid: i32,
-        status: i32,
-        at: Moment,
-        out: &mut Vec<Event>,
-    ) -> bool {
-        let Some(queue) = self.late.get_mut(&pid) else { return false };
-        let Some(node) = queue.iter_mut().find(|node| node.has(tid)) else { return false };
-        if let Some(exit) = node.thread_ended(tid, status, at) {
-            let (id, is_member) = (node.id, !node.is_stranger);
-            if let Some(place) = queue.iter().position(|node| node.id == id) {
-                queue.remove(place);
-            }
-            if queue.is_empty() {
-                self.late.remove(&pid);
-            }
-            if is_member {
-                self.ended(id, exit, at, out);
-            }
-        }
-        true
     }
 
     fn ended(&mut self, id: ProcId, exit: Option<Exit>, at: Moment, out: &mut Vec<Event>) {

@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) since: Moment,
     /// Whether its status may be another one's, which had or has its number.
     pub(super) doubt: bool,
+    /// Whether an end was noted under its number of which it is not known whether it was its own.
+    pub(super) is_tainted: bool,
     /// Whether it is no member, and only its end is waited for.
     pub(super) is_stranger: bool,
     /// Whether its first thread lives.
@@ -51,6 +53,7 @@ impl Node {
             id,
             since,
             doubt: false,
+            is_tainted: false,
             is_stranger: false,
             first: true,
             others: HashMap::new(),

@@ -44,7 +44,12 @@ fn thread(tid: i32, pid: i32) -> What {
 }
 
 fn exit(tid: i32, pid: i32, status: i32) -> What {
-    What::Exit { tid, pid, status }
+    What::Exit { tid, pid, status, reaped: false }
+}
+
+/// The end of one that had been reaped before it was noted.
+fn late(pid: i32, status: i32) -> What {
+    What::Exit { tid: pid, pid, status, reaped: true }
 }
 
 /// The ends that were told: number and status.
@@ -134,30 +139,63 @@ fn an_execve_ends_the_other_threads_only() {
 fn a_number_used_again_before_its_end_was_told() {
     // By another member, who does something after the first end or not, by a stranger, and by a
     // thread, whose end is another one.
-    let exec = What::Exec { pid: 20 };
-    let (one, two) = (exit(20, 20, 1 << 8), exit(20, 20, 2 << 8));
+    let told = |code: Option<i32>| (20, code.map(Exit::Exited));
+    let (again, exec) = (fork(ROOT, 20), What::Exec { pid: 20 });
+    let (one, two, three) = (late(20, 1 << 8), late(20, 2 << 8), late(20, 3 << 8));
+    let own = exit(20, 20, 4 << 8);
     for (notes, told) in [
-        (vec![fork(ROOT, 20), fork(ROOT, 20), one, two], vec![(20, None), (20, None)]),
-        (vec![fork(ROOT, 20), fork(ROOT, 20), exec, one, two], vec![(20, None), (20, None)]),
+        (vec![again, one, two], vec![told(None), told(None)]),
+        (vec![again, exec, one, two], vec![told(None), told(None)]),
+        (vec![again, one, exec, two], vec![told(Some(1)), told(Some(2))]),
         (
-            vec![fork(ROOT, 20), fork(ROOT, 20), one, exec, two],
-            vec![(20, None), (20, Some(Exit::Exited(2)))],
+            vec![again, one, fork(20, 21), two, exit(21, 21, 0)],
+            vec![told(Some(1)), told(Some(2)), (21, Some(Exit::Exited(0)))],
         ),
-        (
-            vec![fork(ROOT, 20), fork(ROOT, 20), one, fork(20, 21), two, exit(21, 21, 0)],
-            vec![(20, None), (20, Some(Exit::Exited(2))), (21, Some(Exit::Exited(0)))],
-        ),
-        (vec![fork(ROOT, 20), fork(5, 20), one, two], vec![(20, None)]),
-        (
-            vec![fork(ROOT, 20), thread(20, ROOT), exit(20, 20, 1 << 8), exit(20, ROOT, 0)],
-            vec![(20, Some(Exit::Exited(1)))],
-        ),
+        // It was there until after its end had been written, and nobody else can have been.
+        (vec![again, one, own], vec![told(Some(1)), told(Some(4))]),
+        (vec![again, own, one], vec![told(Some(4)), told(Some(1))]),
+        // Of three.
+        (vec![again, one, again, two, own], vec![told(None), told(None), told(Some(4))]),
+        (vec![again, again, own, one, two], vec![told(Some(4)), told(None), told(None)]),
+        (vec![again, again, one, two, three], vec![told(None), told(None), told(None)]),
+        // Of one with threads the end of the first may be written when it executes.
+        (vec![again, thread(22, 20), one, exec, own], vec![told(None), told(Some(4))]),
+        (vec![fork(5, 20), one, two], vec![told(None)]),
+        (vec![thread(20, ROOT), exit(20, 20, 1 << 8), exit(20, ROOT, 0)], vec![told(Some(1))]),
     ] {
+        let notes: Vec<_> = std::iter::once(again).chain(notes).collect();
         let (tree, out) = tell(&notes);
         assert_eq!(ends(&out), told);
         assert_eq!(tree.member(20), None);
         assert_eq!(tree.members().count(), 1);
     }
+}
+
+#[test]
+fn what_was_written_before_the_successor_was_there_is_not_the_successors() {
+    let (mut tree, mut out) = tell(&[fork(ROOT, 20), fork(ROOT, 20)]);
+    let before = Moment(2_001_500_000);
+    tree.apply(Note { at: before, what: late(20, 1 << 8) }, &mut out);
+    tree.apply(Note { at: Moment(2_500_000_000), what: late(20, 2 << 8) }, &mut out);
+    assert_eq!(ends(&out), [(20, Some(Exit::Exited(1))), (20, Some(Exit::Exited(2)))]);
+}
+
+#[test]
+fn an_end_that_may_be_anothers_is_not_kept_for_ever() {
+    let (mut tree, mut out) = tell(&[fork(ROOT, 20), fork(ROOT, 20), late(20, 1 << 8)]);
+    assert_eq!(ends(&out), []);
+    let mut at = Moment(2_003_000_000).after(Duration::from_secs(1));
+    tree.apply(Note { at, what: fork(5, 6) }, &mut out);
+    assert_eq!(ends(&out), []);
+    at = at.after(LOOK);
+    tree.apply(Note { at, what: fork(5, 7) }, &mut out);
+    assert_eq!(ends(&out), [(20, None)]);
+    tree.apply(Note { at, what: exit(20, 20, 2 << 8) }, &mut out);
+    assert_eq!(ends(&out), [(20, None), (20, Some(Exit::Exited(2)))]);
+
+    let (mut tree, mut out) = tell(&[fork(ROOT, 20), fork(ROOT, 20), late(20, 1 << 8)]);
+    tree.lose(1, at, &mut out);
+    assert_eq!(ends(&out), [(20, None)]);
 }
 
 #[test]

@@ -50,8 +50,8 @@ pub struct Model {
     pub processes: Vec<Process>,
     /// What has been noted and not been read.
     pub notes: Vec<Note>,
-    /// Ends of threads that are still to be noted.
-    late: Vec<What>,
+    /// Ends of threads that are still to be noted, with the places of their processes.
+    late: Vec<(usize, What)>,
     /// Whether ends are noted before the numbers are free. Of whom nobody has heard nobody can
     /// tell his end from that of the next who has his number.
     pub prompt: bool,
@@ -115,7 +115,10 @@ impl Model {
 
     pub fn tell_late(&mut self, count: usize) {
         for _ in 0..count.min(self.late.len()) {
-            let what = self.late.remove(0);
+            let (place, mut what) = self.late.remove(0);
+            if let What::Exit { reaped, .. } = &mut what {
+                *reaped = self.processes[place].reaped;
+            }
             self.note(what);
         }
     }
@@ -142,7 +145,8 @@ impl Model {
         let Some(pid) = self.number() else { return };
         let parent = &self.processes[place];
         let (ours, adopted) = (parent.ours, parent.pid);
-        let owed = |what: &What| matches!(what, What::Exit { pid: its, .. } if *its == pid);
+        let owed =
+            |(_, what): &(usize, What)| matches!(what, What::Exit { pid: its, .. } if *its == pid);
         let mixed = self.late.iter().any(owed);
         if mixed {
             let last = self.processes.iter_mut().rfind(|p| p.pid == pid);
@@ -173,7 +177,8 @@ impl Model {
     fn thread_ends(&mut self, place: usize, which: usize) {
         let process = &mut self.processes[place];
         let tid = process.tids.remove(which % process.tids.len());
-        self.late.push(What::Exit { tid, pid: process.pid, status: 0 });
+        let what = What::Exit { tid, pid: process.pid, status: 0, reaped: true };
+        self.late.push((place, what));
         if process.tids.is_empty() {
             self.gone(place, 0);
         }
@@ -183,7 +188,7 @@ impl Model {
         let process = &mut self.processes[place];
         let pid = process.pid;
         for tid in std::mem::take(&mut process.tids) {
-            self.late.push(What::Exit { tid, pid, status });
+            self.late.push((place, What::Exit { tid, pid, status, reaped: true }));
         }
         // They end at the same time on several CPUs.
         let middle = self.late.len() / 2;
@@ -224,11 +229,11 @@ impl Model {
             if tid != one {
                 // The first one may have the other's number already when it is noted.
                 let tid = if tid == pid && which.is_multiple_of(2) { one } else { tid };
-                self.note(What::Exit { tid, pid, status: 0 });
+                self.note(What::Exit { tid, pid, status: 0, reaped: true });
             }
         }
         // The number of one whose end is written later has been changed by then.
-        for what in &mut self.late {
+        for (_, what) in &mut self.late {
             if let What::Exit { tid, pid: its, .. } = what
                 && (*tid, *its) == (pid, pid)
             {
