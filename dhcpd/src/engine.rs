@@ -49,6 +49,8 @@ mod tests_bootp;
 #[cfg(test)]
 mod tests_bootp_leases;
 #[cfg(test)]
+mod tests_choice;
+#[cfg(test)]
 mod tests_control;
 #[cfg(test)]
 mod tests_dora;

@@ -126,16 +126,21 @@ impl<'a> Arguments<'a> {
         is
     }
 
-    /// Any unquoted word.
+    /// Any unquoted word that is no negative number.
     pub fn word(&mut self, what: &str) -> Result<&'a str, Problem> {
         match self.peek() {
             // The lexer makes words of ASCII only.
-            Some(token) if token.kind == Kind::Word => {
+            Some(token) if self.is_name(token) => {
                 self.at += 1;
                 Ok(std::str::from_utf8(token.raw(self.file)).unwrap_or_default())
             }
             _ => Err(self.expected(what)),
         }
+    }
+
+    /// What begins with `-` is a number, whatever follows.
+    fn is_name(&self, token: &Token) -> bool {
+        token.kind == Kind::Word && !token.raw(self.file).starts_with(b"-")
     }
 
     /// A string in quotes.
@@ -152,7 +157,7 @@ impl<'a> Arguments<'a> {
     /// A string in quotes, or a single word.
     pub fn text(&mut self, what: &str) -> Result<Cow<'a, [u8]>, Problem> {
         match self.peek() {
-            Some(token) if matches!(token.kind, Kind::Quoted | Kind::Word) => {
+            Some(token) if token.kind == Kind::Quoted || self.is_name(token) => {
                 self.at += 1;
                 Ok(token.value(self.file))
             }
@@ -219,6 +224,10 @@ impl<'a> Arguments<'a> {
         match value {
             Some(value) if (low..=high).contains(&value) => {
                 self.at += 1;
+                if base == 8 && !(-7..=7).contains(&value) {
+                    let text = format!("this begins with 0, and so is octal: {value} in decimal");
+                    self.warn(offset, text);
+                }
                 Ok(value)
             }
             _ => {
@@ -380,9 +389,6 @@ impl<'a> Arguments<'a> {
                 offset,
                 format!("`{name}` is neither an address nor a name"),
             ));
-        }
-        if name.starts_with('-') {
-            return Err(Problem::error(offset, format!("`{name}` is not the name of a host")));
         }
         self.sources.addresses(&name).map_err(|error| Problem::error(offset, error))
     }

@@ -23,6 +23,28 @@ pub struct Sites {
     pub ranges: Vec<Vec<Site>>,
     /// Each fixed address of each host.
     pub fixed: Vec<Vec<Site>>,
+    /// What pools ask of the subnets they are in.
+    pub bounds: Vec<Bound>,
+}
+
+/// What only a whole subnet can say, said of a part of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// Which subnet.
+    pub subnet: SubnetId,
+    /// What.
+    pub wants: Wants,
+    /// Where it is said.
+    pub site: Site,
+}
+
+/// Who is to have no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Clients that no host declares.
+    KnownOnly,
+    /// BOOTP clients.
+    NoBootp,
 }
 
 /// Said about a place in the file of this index.
@@ -38,6 +60,7 @@ pub fn check(config: &Config, sites: &Sites) -> Vec<Finding> {
     subnets(config, sites, &mut findings);
     ranges(config, sites, &mut findings);
     fixed_addresses(config, sites, &mut findings);
+    bounds(config, sites, &mut findings);
     findings
 }
 
@@ -87,6 +110,34 @@ fn ranges(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
                 let text = "this range has the subnet's own or its broadcast address in it";
                 findings.push((site.file, Problem::warning(site.offset, text)));
             }
+        }
+    }
+}
+
+fn bounds(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
+    let mut last = None;
+    let hosts = config.hosts.iter().map(|host| &host.settings);
+    let classes = config.vendor_classes.iter().map(|class| &class.settings);
+    let any_bootp = hosts.chain(classes).any(|own| own.dynamic_bootp == Some(true));
+    for Bound { subnet, wants, site } in &sites.bounds {
+        let Some(subnet) = config.subnets.get(*subnet) else { continue };
+        let net = subnet.net;
+        let text = match wants {
+            Wants::KnownOnly if subnet.settings.unknown_clients != Some(false) => format!(
+                "only whole subnets can be kept from unknown clients: say so in the subnet {net}"
+            ),
+            Wants::NoBootp if subnet.settings.dynamic_bootp == Some(true) => {
+                format!("BOOTP clients get this pool's addresses: the subnet {net} allows it")
+            }
+            Wants::NoBootp if any_bootp => {
+                "BOOTP clients get this pool's addresses where their host or \
+                                            class says `allow dynamic-bootp`"
+                    .to_owned()
+            }
+            Wants::KnownOnly | Wants::NoBootp => continue,
+        };
+        if last.replace((site.file, site.offset)) != Some((site.file, site.offset)) {
+            findings.push((site.file, Problem::error(site.offset, text)));
         }
     }
 }

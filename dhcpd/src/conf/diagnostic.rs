@@ -100,7 +100,7 @@ pub struct Problem {
     pub offset: u32,
     /// What.
     pub text: String,
-    /// What OpenBSD's dhcpd does with it, where it refuses nothing.
+    /// What OpenBSD's dhcpd does with it, where that is something else.
     pub there: Option<&'static str>,
 }
 
@@ -113,6 +113,16 @@ impl Problem {
     /// The configuration is taken.
     pub fn warning(offset: u32, text: impl Into<String>) -> Problem {
         Problem { severity: Severity::Warning, offset, text: text.into(), there: None }
+    }
+
+    /// There is nothing to say of it but what OpenBSD's dhcpd does with it.
+    pub fn only_there(offset: u32, does: &'static str) -> Problem {
+        Problem { severity: Severity::Note, offset, text: String::new(), there: Some(does) }
+    }
+
+    /// Whether it is only about OpenBSD's dhcpd.
+    pub fn is_only_there(&self) -> bool {
+        self.severity == Severity::Note && self.text.is_empty()
     }
 
     /// OpenBSD's dhcpd does this with it, and refuses nothing.

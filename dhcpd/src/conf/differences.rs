@@ -5,6 +5,7 @@
 //! class says itself comes before its subnet, and its subnet before what is further out. So both
 //! are computed for every kind of client, and compared. Pure: it reads nothing and decides nothing.
 
+mod bootp;
 mod told;
 
 use super::check::Site;
@@ -36,7 +37,8 @@ pub fn differences(
     if let Some(config) = config {
         foreign(outline, &mut findings);
         fixed_in_ranges(config, ranges, &mut findings);
-        let compare = Compare { outline, config, left: MOST, told: Told::default() };
+        let mut compare = Compare { outline, config, left: MOST, told: Told::default() };
+        findings.extend(compare.strangers());
         let (told, whole) = compare.run();
         findings.extend(told.into_findings(outline, config, file_name));
         if !whole {
@@ -231,7 +233,12 @@ impl Compare<'_> {
     /// What a scope holds: what it says, then what the scopes around it say. `copied`: as OpenBSD's
     /// dhcpd copies, for which a subnet's groups within its shared-network do not count.
     fn holds(&mut self, at: usize, key: Key, copied: bool) -> Holds {
-        let mut next = Some((at, usize::MAX));
+        self.holds_from((at, usize::MAX), key, copied)
+    }
+
+    /// The same of the beginning of what a scope says.
+    fn holds_from(&mut self, base: Base, key: Key, copied: bool) -> Holds {
+        let mut next = Some(base);
         while let Some((scope, len)) = next {
             self.left = self.left.saturating_sub(1);
             let Some(written) = self.outline.scopes.get(scope) else { break };
@@ -302,11 +309,11 @@ impl Compare<'_> {
 
     /// one setting for a host, or a class, in a subnet.
     fn client(&mut self, first: usize, here: &[usize], subnet: usize, key: Key, classes: &[usize]) {
-        let Some(reach) = Reach::of(key) else { return };
         let host = self.is_host(first);
+        let Some(reach) = Reach::of(key, host) else { return };
         if reach == Reach::Itself || (!host && reach == Reach::Host) {
             if reach == Reach::Itself {
-                // What is further out means nothing for a host or class here.
+                // What is further out means nothing for a class here.
                 let theirs = self.holds(first, key, true);
                 let ours = built_in(key).map_or(Holds::Nothing, Holds::BuiltIn);
                 if !self.same(&ours, &theirs) {
@@ -405,13 +412,13 @@ enum Reach {
     Everything,
     /// Host, subnet.
     Host,
-    /// The host or class, and nowhere else.
+    /// The class, and nowhere else.
     Itself,
 }
 
 impl Reach {
     /// `None` for what is not asked about single clients, and for host names, which are apart.
-    fn of(key: Key) -> Option<Reach> {
+    fn of(key: Key, host: bool) -> Option<Reach> {
         Some(match key {
             Key::Option(12) => return None,
             Key::Option(_) => Reach::Everything,
@@ -420,7 +427,8 @@ impl Reach {
                 | "server-name"
                 | "echo-client-id"
                 | "use-lease-addr-for-default-route" => Reach::Everything,
-                "default-lease-time" | "max-lease-time" | "next-server" => Reach::Host,
+                "default-lease-time" | "max-lease-time" | "next-server" | "bootp" => Reach::Host,
+                "booting" if host => Reach::Host,
                 "booting" => Reach::Itself,
                 _ => return None,
             },

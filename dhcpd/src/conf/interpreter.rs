@@ -4,6 +4,8 @@
 
 mod compared;
 mod declarations;
+mod passed;
+mod pools;
 
 use super::arguments::Arguments;
 use super::check::{self, Site, Sites};
@@ -44,6 +46,7 @@ struct Open {
     network: Option<NetworkId>,
     subnet: Option<SubnetId>,
     host: HostParts,
+    pool: pools::Parts,
     /// How many errors had been said when it began, for a declaration.
     errors: usize,
 }
@@ -58,6 +61,7 @@ impl Open {
             network: None,
             subnet: None,
             host: HostParts::default(),
+            pool: pools::Parts::default(),
             errors: 0,
         }
     }
@@ -141,7 +145,9 @@ impl<'s> Interpreter<'s> {
         if let Some(outline) = &mut self.outline {
             outline.wrong(file, &problem);
         }
-        if self.said.is_full(problem.severity) {
+        if problem.is_only_there() {
+            // Nothing to tell who does not ask.
+        } else if self.said.is_full(problem.severity) {
             self.said.count(problem.severity);
         } else if let Some(file) = self.files.get(file) {
             let Problem { severity, offset, text, .. } = problem;
@@ -173,8 +179,14 @@ impl<'s> Interpreter<'s> {
                 return self.after_error(id, tree, words, 1, problem, body);
             }
         };
+        if matches!(body, Body::Plain) && self.in_pool(id, tree, words, row) {
+            return None;
+        }
         match row.meaning {
-            Meaning::NotYet => self.not_yet(id, first, row.name),
+            Meaning::NotYet => {
+                self.not_yet(id, first, row.name);
+                self.denials(id, tree, row.name, body);
+            }
             Meaning::Ignored(why) => {
                 self.foreign(id, first, row.name);
                 let text = format!("`{}` is ignored: {why}", row.name);
@@ -235,12 +247,6 @@ impl<'s> Interpreter<'s> {
             }
             _ => Err(problem),
         }
-    }
-
-    fn not_yet(&mut self, id: usize, at: &Token, name: &str) {
-        self.foreign(id, at, name);
-        let text = format!("`{name}` is not supported yet; it is passed over");
-        self.say(id, Problem::warning(at.start, text));
     }
 
     /// Whether the statement may stand where it does. What is wrong is said.
@@ -378,6 +384,11 @@ impl<'s> Interpreter<'s> {
 
     fn include(&mut self, path: &[u8]) -> Result<(), String> {
         let path = std::str::from_utf8(path).map_err(|_| "the file's name is not UTF-8")?;
+        if path.chars().any(char::is_control) {
+            return Err(
+                "the file's name goes on in the next line, or has a control character".into()
+            );
+        }
         let around = self.including.last().map(Path::new).and_then(Path::parent);
         let path = around.unwrap_or(Path::new("")).join(path).to_string_lossy().into_owned();
         if path.len() > MAX_PATH {

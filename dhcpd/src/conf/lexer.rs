@@ -1,6 +1,6 @@
 //! From bytes to tokens. One set of rules for both dialects; knows no statement.
 //!
-//! A word starts with `-`, `_`, a letter or a digit and goes on with those. `#` begins a comment.
+//! A word starts with `-`, a letter or a digit and goes on with those and `_`. `#` begins a comment.
 //! In quotes a backslash is dropped and does not protect a quote that follows, as in OpenBSD's
 //! dhcpd(8); a newline may be in them. Any other printable ASCII character is a token of its own.
 
@@ -68,6 +68,9 @@ pub fn tokens(file: &SourceFile, problems: &mut Vec<Problem>) -> Vec<Token> {
     let mut lexer = Lexer { text: file.text(), at: 0, problems };
     if lexer.text.starts_with(b"\xef\xbb\xbf") {
         lexer.at = 3; // a byte order mark, as some editors leave behind
+        lexer
+            .problems
+            .push(Problem::only_there(0, "refuses a file that begins with a byte order mark"));
     }
     let mut tokens = Vec::with_capacity(lexer.text.len() / 8);
     while let Some(token) = lexer.token() {
@@ -92,7 +95,7 @@ impl Lexer<'_> {
                 b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => {}
                 b'#' => self.skip_while(|byte| byte != b'\n'),
                 b'"' => return Some(self.quoted(start)),
-                _ if is_word(byte) => {
+                _ if is_word(byte) && byte != b'_' => {
                     self.skip_while(is_word);
                     return Some(self.limited(start, self.at - start, Kind::Word));
                 }
@@ -187,7 +190,6 @@ mod tests {
         );
         assert_eq!(words("\"a # b\"c"), ["<a # b>", "c"]);
         assert_eq!(words("0:1f:\tFf,\"\""), ["0", ":", "1f", ":", "Ff", ",", "<>"]);
-        assert_eq!(words("\u{feff}a"), ["a"]);
         assert_eq!(words("a != (b)"), ["a", "!", "=", "(", "b", ")"]);
     }
 

@@ -207,6 +207,7 @@ impl Outline {
         let is = |at: usize, wanted: &str| word(at).eq_ignore_ascii_case(wanted.as_bytes());
         let scope = self.open.last().and_then(|scope| self.scopes.get(*scope));
         let in_host = scope.is_some_and(|scope| scope.kind == Scope::Host);
+        let client = in_host || scope.is_some_and(|scope| scope.kind == Scope::Class);
         let text = match row.meaning {
             Meaning::Option => {
                 let at = if word(2) == b"." { 3 } else { 1 };
@@ -226,6 +227,13 @@ impl Outline {
                     }
                     _ => return,
                 }
+            }
+            Meaning::Permit(_) if is(1, "dynamic-bootp") && client => {
+                "OpenBSD's dhcpd takes no notice of this here"
+            }
+            Meaning::Permit(true) if is(1, "dynamic-bootp") => {
+                "with this, BOOTP clients get addresses of all ranges; OpenBSD's dhcpd gives them \
+                 those of `range dynamic-bootp` only"
             }
             _ if row.name == "get-lease-hostnames" && (is(1, "true") || is(1, "on")) => {
                 "OpenBSD's dhcpd looks up every address of all ranges before it serves; here each \

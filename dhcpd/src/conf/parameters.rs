@@ -78,7 +78,7 @@ impl Target<'_> {
                 }
                 self.settings.authoritative = Some(false);
             }
-            Meaning::Permit(allow) => return self.permit(allow, arguments),
+            Meaning::Permit(allow) => return self.permit(row.name, allow, arguments),
             Meaning::Option => return self.option(arguments),
             Meaning::Hardware => self.hardware(arguments)?,
             Meaning::FixedAddress => self.fixed_address(arguments)?,
@@ -91,7 +91,12 @@ impl Target<'_> {
         Ok(Taken::Active)
     }
 
-    fn permit(&mut self, allow: bool, arguments: &mut Arguments) -> Result<Taken, Problem> {
+    fn permit(
+        &mut self,
+        verb: &str,
+        allow: bool,
+        arguments: &mut Arguments,
+    ) -> Result<Taken, Problem> {
         let offset = arguments.offset();
         let word = arguments.word("what is allowed or denied")?;
         let Some(flag) = statements::find_flag(word) else {
@@ -99,8 +104,9 @@ impl Target<'_> {
             let text = format!("`{word}` cannot be allowed or denied{}", hint(word, names));
             return Err(Problem::error(offset, text));
         };
-        let name = format!("{} {}", if allow { "allow" } else { "deny" }, flag.name);
-        let Some(field) = flag.field else { return Ok(Taken::NotYet(name)) };
+        let Some(field) = flag.field else {
+            return Ok(Taken::NotYet(format!("{verb} {}", flag.name)));
+        };
         *field(self.settings) = Some(allow);
         arguments.end("`;`")?;
         if !flag.effective.has(self.scope) {

@@ -22,6 +22,8 @@ pub enum Scope {
     Class = 32,
     /// A block that should not be there; everything may stand in it, for it is said already.
     Unknown = 64,
+    /// `pool`.
+    Pool = 128,
 }
 
 impl Scope {
@@ -35,6 +37,7 @@ impl Scope {
             Scope::Host => "in a host",
             Scope::Class => "in a class",
             Scope::Unknown => "here",
+            Scope::Pool => "in a pool",
         }
     }
 }
@@ -56,6 +59,7 @@ const SUBNET: u8 = Scope::Subnet as u8;
 const GROUP: u8 = Scope::Group as u8;
 const HOST: u8 = Scope::Host as u8;
 const CLASS: u8 = Scope::Class as u8;
+const POOL: u8 = Scope::Pool as u8;
 const ANY: u8 = ROOT | NETWORK | SUBNET | GROUP | HOST | CLASS;
 /// Where what is said is about networks and not about one client.
 const WIDE: u8 = ROOT | NETWORK | SUBNET | GROUP;
@@ -70,6 +74,7 @@ pub enum Declaration {
     Host,
     VendorClass,
     UserClass,
+    Pool,
 }
 
 /// Where in [`Settings`] a value goes.
@@ -236,7 +241,7 @@ static STATEMENTS: &[Row] = &[
     isc("append"),
     row("authoritative", ANY & !HOST, "authoritative;", M::Authoritative).in_effect(ANY & !HOST & !CLASS),
     isc("bind-local-address6"),
-    isc("boot-unknown-clients"),
+    row("boot-unknown-clients", WIDE, "boot-unknown-clients BOOLEAN;", M::Boolean(|s| &mut s.unknown_clients)),
     refused("booting", PERMIT),
     refused("bootp", PERMIT),
     isc("break"),
@@ -293,9 +298,9 @@ static STATEMENTS: &[Row] = &[
     isc("host-identifier"),
     refused("hostname", IN_LEASES),
     isc("if"),
-    isc("ignore"),
+    row("ignore", ANY, "ignore FLAG;", M::Permit(false)),
     isc("ignore-client-uids"),
-    row("include", ANY, "include \"FILE\";", M::Include),
+    row("include", ANY | POOL, "include \"FILE\";", M::Include),
     isc("infinite-is-reserved"),
     isc("interface"),
     isc("key"),
@@ -353,13 +358,13 @@ static STATEMENTS: &[Row] = &[
     isc("ping-cltt-secs"),
     isc("ping-timeout"),
     isc("ping-timeout-ms"),
-    isc("pool"),
+    row("pool", NETWORK | SUBNET, "pool { ... }", M::Declare(D::Pool)),
     refused("pool6", V6),
     isc("preferred-lifetime"),
     isc("prefix-length-mode"),
     refused("prefix6", V6),
     isc("prepend"),
-    row("range", SUBNET, "range [dynamic-bootp] LOW [HIGH];", M::Range),
+    row("range", SUBNET | POOL, "range [dynamic-bootp] LOW [HIGH];", M::Range),
     refused("range6", V6),
     row("rapid-commit", ANY, "rapid-commit BOOLEAN;", M::Boolean(|s| &mut s.rapid_commit)),
     isc("release-on-roam"),

@@ -18,12 +18,13 @@ pub enum Header {
     Group,
     Host(String),
     Class(Vec<u8>),
+    Pool,
 }
 
 /// The words of a `range`.
 pub struct RangeWords {
-    dynamic_bootp: bool,
-    low: (Ipv4Addr, u32),
+    pub dynamic_bootp: bool,
+    pub low: (Ipv4Addr, u32),
     high: (Ipv4Addr, u32),
 }
 
@@ -82,6 +83,9 @@ impl Interpreter<'_> {
             }
         };
         let Body::Block(inner) = body else { return };
+        if declaration == Declaration::Pool {
+            return self.pool(id, tree, first, inner);
+        }
         if declaration == Declaration::Group && words.len() > 1 {
             self.foreign(id, first, "group NAME");
         }
@@ -98,8 +102,10 @@ impl Interpreter<'_> {
     ) -> bool {
         let Some(around) = self.scopes.last_mut() else { return false };
         let kind = around.kind;
-        // In a shared-network, parameters may follow a subnet.
-        if kind != Scope::Network || declaration != Declaration::Subnet {
+        // In a shared-network, parameters may follow a subnet, and anywhere a pool, as a range.
+        let neutral = declaration == Declaration::Pool
+            || (kind == Scope::Network && declaration == Declaration::Subnet);
+        if !neutral {
             around.declared.get_or_insert(Site { file: id, offset: first.start });
         }
         let inside = |kind| self.scopes.iter().rev().find(|scope| scope.kind == kind);
@@ -122,7 +128,9 @@ impl Interpreter<'_> {
         };
         if let Some(place) = place {
             let text = format!("`{}` is not allowed {place}", row.name);
-            self.say(id, Problem::error(first.start, text));
+            let problem = Problem::error(first.start, text);
+            let hidden = row.allowed.has(kind) && kind == Scope::Group;
+            self.say(id, if hidden { problem.there("takes this within a group") } else { problem });
         }
         place.is_none()
     }
@@ -144,6 +152,7 @@ impl Interpreter<'_> {
             Declaration::Group => Scope::Group,
             Declaration::Host => Scope::Host,
             Declaration::VendorClass | Declaration::UserClass => Scope::Class,
+            Declaration::Pool => Scope::Pool,
         });
         scope.errors = self.said.errors();
         self.begins(scope.kind, Site { file: id, offset: first.start });
@@ -164,7 +173,7 @@ impl Interpreter<'_> {
                 });
             }
             Some(Header::Subnet(net)) => self.begin_subnet(&mut scope, *net, tree, site),
-            Some(Header::Group | Header::Host(_) | Header::Class(_)) | None => {}
+            Some(Header::Group | Header::Host(_) | Header::Class(_) | Header::Pool) | None => {}
         }
         let (kind, subnet) = (scope.kind, scope.subnet);
         let scope = self.block(id, tree, inner, scope);
@@ -235,7 +244,7 @@ impl Interpreter<'_> {
                     subnet.settings = settings;
                 }
             }
-            Header::Group => {}
+            Header::Group | Header::Pool => {}
             Header::Class(value) => {
                 let class = Class { value, settings: self.within_groups(&scope), at };
                 match declaration {
@@ -294,9 +303,7 @@ impl Interpreter<'_> {
         words: &[Token],
         range: RangeWords,
     ) -> Result<(), Problem> {
-        let Some(subnet) = self.scopes.last().and_then(|scope| scope.subnet) else {
-            return Ok(()); // said already
-        };
+        let Some(subnet) = self.subnet_of_range(&range)? else { return Ok(()) };
         let Some(first) = words.first() else { return Ok(()) };
         let RangeWords { dynamic_bootp, low, high } = range;
         if let Some(subnet) = self.config.subnets.get_mut(subnet) {
@@ -318,9 +325,12 @@ impl Interpreter<'_> {
 fn header(arguments: &mut Arguments, declaration: Declaration) -> Result<Header, Problem> {
     Ok(match declaration {
         Declaration::SharedNetwork => {
+            const WHAT: &str = "the name of a shared-network";
             let offset = arguments.offset();
-            let name = arguments.text("the name of a shared-network")?;
-            let name = String::from_utf8(name.into_owned());
+            if arguments.peek().is_some_and(|token| token.kind == Kind::Word) {
+                return arguments.dotted_name(WHAT).map(Header::Network);
+            }
+            let name = String::from_utf8(arguments.quoted(WHAT)?.into_owned());
             let name = name.map_err(|_| Problem::error(offset, "the name is not UTF-8"))?;
             Header::Network(name)
         }
@@ -334,7 +344,8 @@ fn header(arguments: &mut Arguments, declaration: Declaration) -> Result<Header,
             let mask = arguments.address()?;
             let length = u32::from(mask).leading_ones() as u8;
             if prefix_mask(length) != u32::from(mask) {
-                return Err(Problem::error(at, format!("{mask} is not the mask of a prefix")));
+                let problem = Problem::error(at, format!("{mask} is not the mask of a prefix"));
+                return Err(problem.there("takes this"));
             }
             let network = Ipv4Addr::from(u32::from(address) & u32::from(mask));
             if network != address {
@@ -344,6 +355,7 @@ fn header(arguments: &mut Arguments, declaration: Declaration) -> Result<Header,
             let net = Ipv4Network::new(network, length);
             Header::Subnet(net.map_err(|error| Problem::error(at, error.to_string()))?)
         }
+        Declaration::Pool => Header::Pool,
         Declaration::Group => {
             if let Some(name) = arguments.peek() {
                 arguments.text("`{`")?; // ISC's groups may have one

@@ -116,12 +116,8 @@ host far { hardware ethernet 0:0:0:0:0:1; }
 group { allow booting; use-host-decl-names on; host near { hardware ethernet 0:0:0:0:0:2; } }";
     assert_eq!(
         said(text),
-        [
-            "1:1: note: `booting` for host far is allowed, the default; with OpenBSD's dhcpd \
-             denied, of line 1",
-            "2:41: note: option `host-name` for host far in 10.1.0.0/24 is the declared name; with \
-             OpenBSD's dhcpd none",
-        ]
+        ["2:41: note: option `host-name` for host far in 10.1.0.0/24 is the declared name; with \
+             OpenBSD's dhcpd none",]
     );
     let text = "subnet 10.1.0.0 netmask 255.255.255.0 { option host-name \"x\"; }
 group { use-host-decl-names on; host near { hardware ethernet 0:0:0:0:0:2; } }";
@@ -132,6 +128,89 @@ group { use-host-decl-names on; host near { hardware ethernet 0:0:0:0:0:2; } }";
           the declared name, of line 2"
         ]
     );
+}
+
+/// `deny` of a subnet is also for its hosts, wherever they are declared; a class is nowhere.
+#[test]
+fn q4_who_may_boot_in_a_subnet_and_by_bootp() {
+    let text = "subnet 10.1.0.0 netmask 255.255.255.0 { deny booting; }
+subnet 10.2.0.0 netmask 255.255.255.0 { deny bootp; host in { hardware ethernet 0:0:0:0:0:1; fixed-address 10.2.0.9; } }
+host a { hardware ethernet 0:0:0:0:0:2; fixed-address 10.1.0.9; }
+host b { hardware ethernet 0:0:0:0:0:3; fixed-address 10.2.0.8; }
+host c { hardware ethernet 0:0:0:0:0:4; fixed-address 10.1.0.8, 10.2.0.7; allow booting; allow bootp; }";
+    assert_eq!(
+        said(text),
+        [
+            "1:41: note: `booting` for host a in 10.1.0.0/24 is denied; with OpenBSD's dhcpd \
+             allowed, its default",
+            "2:41: note: `bootp` for host b in 10.2.0.0/24 is denied; with OpenBSD's dhcpd allowed, \
+             its default",
+        ]
+    );
+    let text = "deny booting; vendor-class \"v\" { }\nsubnet 10.1.0.0 netmask 255.255.255.0 { }";
+    assert_eq!(
+        said(text),
+        ["1:1: note: `booting` for vendor-class \"v\" is allowed, the default; with OpenBSD's \
+          dhcpd denied, of line 1"]
+    );
+}
+
+#[test]
+fn which_bootp_clients_are_given_addresses_of_ranges() {
+    let text = "subnet 10.1.0.0 netmask 255.255.255.0 { deny unknown-clients; range dynamic-bootp 10.1.0.9; }
+subnet 10.2.0.0 netmask 255.255.255.0 { deny unknown-clients; range 10.2.0.9; }
+shared-network s {
+  subnet 10.3.0.0 netmask 255.255.255.0 { range dynamic-bootp 10.3.0.9; }
+  deny unknown-clients;
+  subnet 10.4.0.0 netmask 255.255.255.0 { range dynamic-bootp 10.4.0.9; }
+}";
+    let head = "note: for BOOTP clients that no host declares, OpenBSD's dhcpd goes by what is said \
+                outside of the subnet: there they are";
+    assert_eq!(
+        said(text),
+        [
+            format!("1:41: {head} allowed, and here denied"),
+            format!("4:3: {head} denied, and here allowed"),
+        ]
+    );
+    let text =
+        "allow dynamic-bootp;\nhost h { hardware ethernet 0:0:0:0:0:1; deny dynamic-bootp; }";
+    assert_eq!(
+        said(text),
+        [
+            "1:1: note: with this, BOOTP clients get addresses of all ranges; OpenBSD's dhcpd gives \
+             them those of `range dynamic-bootp` only",
+            "2:41: note: OpenBSD's dhcpd takes no notice of this here",
+        ]
+    );
+}
+
+#[test]
+fn how_it_is_written() {
+    let text = "\u{feff}max-lease-time 5;";
+    good(text);
+    assert_eq!(
+        said(text),
+        ["1:1: note: OpenBSD's dhcpd refuses a file that begins with a byte order mark"]
+    );
+    // Refused there, and so here.
+    for text in ["host _h { }", "host -h { }", "shared-network a._b { }", "_x;"] {
+        assert!(!bad(text).is_empty() && said(text).is_empty(), "{text}");
+    }
+    assert_eq!(
+        said("subnet 10.0.0.0 netmask 255.0.255.0 { }"),
+        ["1:25: note: OpenBSD's dhcpd takes this"]
+    );
+    assert_eq!(
+        said(
+            "subnet 10.0.0.0 netmask 255.255.255.0 {
+group { subnet 10.1.0.0 netmask 255.255.255.0 { } }
+}"
+        ),
+        ["2:9: note: OpenBSD's dhcpd takes this within a group"]
+    );
+    let all = said("subnet 10.0.0.0 netmask 255.255.255.0 { pool { range 10.0.0.9; } }");
+    assert_eq!(all, ["1:41: note: OpenBSD's dhcpd does not know, and refuses, `pool`"]);
 }
 
 /// What has no effect is no difference.

@@ -315,6 +315,15 @@ fn files_that_cannot_be_read() {
     );
 }
 
+/// Such a name would be lines of its own in the log.
+#[test]
+fn files_with_control_characters_in_their_names() {
+    for name in ["a\nb", "\u{7}", "a\u{85}"] {
+        let said = rendered(&format!("include \"{name}\";"));
+        assert!(said.contains("control character") && !said.contains("open "), "{said}");
+    }
+}
+
 #[test]
 fn files_that_include_each_other() {
     let mut sources = sources("include \"a\";");
@@ -329,7 +338,7 @@ fn files_that_include_each_other() {
 
 #[test]
 fn errors_are_in_order_and_warnings_among_them() {
-    let errors = load(PATH, &mut sources("pool { }\nbogus;\nzone x { }\n}")).unwrap_err();
+    let errors = load(PATH, &mut sources("key { }\nbogus;\nzone x { }\n}")).unwrap_err();
     let severities: Vec<Severity> = errors.iter().map(|error| error.severity).collect();
     assert_eq!(
         severities,

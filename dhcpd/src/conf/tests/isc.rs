@@ -1,6 +1,7 @@
 //! ISC's dialect: all of it parses, and what is passed over is named.
 
 use super::*;
+use crate::config::Range;
 
 #[test]
 fn what_only_iscs_dialect_has_is_passed_over_and_named() {
@@ -22,16 +23,15 @@ subclass "phones" 1:0:1:2:3:4:5;
 if option arch = 00:07 { filename "a"; } elsif exists foo { filename "b"; } else { filename "c"; }
 on commit { set x = binary-to-ascii(16, 8, ":", hardware); execute("/bin/x", x); }
 subnet 10.0.0.0 netmask 255.255.255.0 {
-    pool { range 10.0.0.1 10.0.0.9; allow members of "phones"; }
+    pool { range 10.0.0.1 10.0.0.9; min-lease-time 5; }
 }"#,
     );
     assert_eq!(config.subnets.len(), 1);
-    assert_eq!(config.subnets[0].ranges, []);
     let names: Vec<&str> = warnings
         .iter()
         .map(|warning| {
             let (place, text) = warning.split_once(": warning: ").unwrap();
-            assert!(place.ends_with(":1") || place == "18:5", "{warning}");
+            assert!(place.ends_with(":1") || place == "18:37", "{warning}");
             text.strip_suffix(" is not supported yet; it is passed over").unwrap()
         })
         .collect();
@@ -54,7 +54,7 @@ subnet 10.0.0.0 netmask 255.255.255.0 {
             "`subclass`",
             "`if`",
             "`on`",
-            "`pool`",
+            "`min-lease-time`",
         ]
     );
 }
@@ -94,4 +94,157 @@ fn a_group_may_have_a_name() {
         warnings,
         ["1:7: warning: the name of a group is not supported yet; it is passed over"]
     );
+}
+
+fn ranges(config: &Config, subnet: usize) -> Vec<(u8, u8, bool)> {
+    let show = |r: &Range| (r.low.octets()[3], r.high.octets()[3], r.dynamic_bootp);
+    config.subnets[subnet].ranges.iter().map(show).collect()
+}
+
+#[test]
+fn a_pools_ranges_are_its_subnets() {
+    let config = good(
+        "subnet 10.0.0.0 netmask 255.255.255.0 {
+           range 10.0.0.5;
+           pool { range 10.0.0.20 10.0.0.29; range dynamic-bootp 10.0.0.40; }
+           option routers 10.0.0.1;
+           POOL { deny dynamic bootp clients; allow unknown-clients; allow known clients;
+                  range 10.0.0.10 10.0.0.19; allow all clients; }
+         }",
+    );
+    let want = [(5, 5, false), (20, 29, false), (40, 40, true), (10, 19, false)];
+    assert_eq!(ranges(&config, 0), want);
+    assert_eq!(option(&config.subnets[0].settings, 3), Some(&[10, 0, 0, 1][..]));
+    assert_eq!((config.networks.len(), config.subnets.len()), (1, 1));
+}
+
+#[test]
+fn a_pool_of_a_shared_network_is_of_the_subnet_that_has_its_addresses() {
+    let text = "shared-network wire {
+  subnet 10.0.0.0 netmask 255.255.255.0 { range 10.0.0.5; }
+  subnet 10.0.1.0 netmask 255.255.255.0 { }
+  pool { range 10.0.1.20 10.0.1.10; range 10.0.0.30; }
+}";
+    let config = good(text);
+    assert_eq!(ranges(&config, 0), [(5, 5, false), (30, 30, false)]);
+    assert_eq!(ranges(&config, 1), [(10, 20, false)]);
+    let with = |pool: &str| bad(&text.replace("10.0.0.30;", &format!("10.0.0.30;\n{pool}")));
+    assert_eq!(
+        with("range 10.0.2.1;"),
+        ["5:7: no subnet before this, in this shared-network, has 10.0.2.1"]
+    );
+    assert_eq!(
+        with("range 10.0.0.250 10.0.1.5;"),
+        ["5:18: 10.0.1.5 is not in the subnet 10.0.0.0/24"]
+    );
+    assert_eq!(with("range 10.0.1.20;"), ["5:1: this overlaps the range 10.0.1.10 10.0.1.20"]);
+}
+
+/// Nobody gets an address that is denied to them.
+#[test]
+fn a_pool_for_some_clients_only_is_refused() {
+    let pool = |text: &str| {
+        bad(&format!(
+            "class \"c\" {{ }}
+subnet 10.0.0.0 netmask 255.255.255.0 {{ pool {{ range 10.0.0.10;
+{text} }} }}"
+        ))[1..]
+            .join("|")
+    };
+    for some in [
+        "allow members of \"c\";",
+        "deny members of \"c\";",
+        "allow unknown-clients;",
+        "allow unknown clients;",
+        "deny known-clients;",
+        "deny known clients;",
+        "deny all clients;",
+        "allow dynamic bootp clients;",
+        "allow authenticated clients;",
+        "deny after 4 2026/06/30 10:00:00;",
+        "ignore members of \"c\";",
+    ] {
+        let column = some.find(' ').unwrap() + 2;
+        let want = format!(
+            "3:{column}: a pool for some clients only is not supported: others would get its \
+             addresses"
+        );
+        assert_eq!(pool(some), want);
+    }
+    let known = "only whole subnets can be kept from unknown clients: say so in the subnet \
+                 10.0.0.0/24";
+    for some in ["deny unknown-clients;", "allow known-clients;", "DENY unknown CLIENTS;"] {
+        assert_eq!(pool(some), format!("3:{}: {known}", some.find(' ').unwrap() + 2));
+    }
+    assert_eq!(pool("allow;"), "3:6: expected who is allowed or denied, found the end");
+    assert_eq!(pool("deny known;"), "3:11: expected `clients`, found the end");
+    assert_eq!(
+        pool("deny dynamic bootp clients; range dynamic-bootp 10.0.0.11;"),
+        "3:49: this pool denies BOOTP clients what its range allows them"
+    );
+    // What the whole subnet says is kept.
+    let whole = |subnet: &str, pool: &str| {
+        format!(
+            "subnet 10.0.0.0 netmask 255.255.255.0 {{ {subnet} pool {{ range 10.0.0.10; {pool} }} }}"
+        )
+    };
+    good(&whole("deny unknown-clients;", "allow known-clients; deny unknown clients;"));
+    let said = bad(&whole("allow dynamic-bootp;", "deny dynamic bootp clients;"));
+    assert!(said.len() == 1 && said[0].contains("the subnet 10.0.0.0/24 allows it"), "{said:?}");
+    let host = "host h { hardware ethernet 0:0:0:0:0:1; allow dynamic-bootp; }";
+    let said = bad(&format!("{}{host}", whole("", "deny dynamic bootp clients;")));
+    assert!(said.len() == 1 && said[0].contains("host or class"), "{said:?}");
+}
+
+#[test]
+fn what_a_pool_would_tell_its_clients_alone_is_refused() {
+    let text = |inner: &str| {
+        format!("subnet 10.0.0.0 netmask 255.255.255.0 {{ pool {{ range 10.0.0.10;\n{inner} }} }}")
+    };
+    for parameter in ["max-lease-time 60;", "option routers 10.0.0.1;", "next-server 10.0.0.2;"] {
+        let name = parameter.split(' ').next().unwrap();
+        assert_eq!(
+            bad(&text(parameter)),
+            [format!("2:1: `{name}` of a pool is not supported: write it in the subnet")]
+        );
+    }
+    let said = bad(&text("failover peer \"x\";"));
+    assert!(said.len() == 1 && said[0].contains("a partner would give out"), "{said:?}");
+    assert_eq!(
+        bad(&text("host h { hardware ethernet 0:0:0:0:0:1; }")),
+        ["2:1: `host` is not allowed in a pool"]
+    );
+    assert_eq!(bad("pool { }").len(), 2, "outside of all subnets, and without a range");
+    let (_, warnings) = warned("subnet 10.0.0.0 netmask 255.255.255.0 { pool { } }");
+    assert_eq!(warnings, ["1:41: warning: a pool without a range"]);
+}
+
+/// ISC's other words for `deny`.
+#[test]
+fn who_is_ignored_is_denied() {
+    for text in ["ignore unknown-clients;", "boot-unknown-clients off;"] {
+        assert_eq!(good(text).root.unknown_clients, Some(false), "{text}");
+    }
+    assert_eq!(good("ignore bootp;").root.bootp, Some(false));
+    let (_, warnings) = warned("ignore client-updates;");
+    assert_eq!(
+        warnings,
+        ["1:1: warning: `ignore client-updates` is not supported yet; it is passed over"]
+    );
+}
+
+/// What is passed over may not be missed where it would have kept clients away.
+#[test]
+fn a_deny_in_what_is_passed_over_is_named() {
+    let (_, warnings) = warned(
+        "class \"c\" { match if a = b; deny booting; allow bootp; }
+if a = b { ignore booting; } else { if c = d { deny unknown-clients; } }
+key \"k\" { }",
+    );
+    let about = |place: &str, name: &str| {
+        format!("{place}: warning: this keeps nobody away: the `{name}` around it is passed over")
+    };
+    assert_eq!(warnings.len(), 6);
+    assert_eq!(warnings[1], about("1:29", "class"));
+    assert_eq!(warnings[3..5], [about("2:12", "if"), about("2:48", "if")]);
 }

@@ -41,7 +41,7 @@ fn a_lone_subnet_has_a_network_of_its_own() {
 #[test]
 fn every_parameter() {
     let config = good(
-        "default-lease-time 010; MAX-Lease-Time 4294967295;
+        "default-lease-time 8; MAX-Lease-Time 4294967295;
          dynamic-bootp-lease-length 3; dynamic-bootp-lease-cutoff 4 1970/01/01 00:01:00 UTC;
          deny unknown-clients; deny bootp; allow dynamic-bootp;
          not authoritative; get-lease-hostnames on; use-host-decl-names true;
