@@ -187,6 +187,35 @@ fn what_is_not_active_yet_is_said_and_the_rest_is_served() {
     assert_eq!(relay.lease([2, 0, 0, 0, 0, 1], 1).octets(), [192, 0, 2, 100]);
 }
 
+/// ISC's pools: all of their addresses, or none and no service.
+#[test]
+fn a_pool_is_served_or_refused() {
+    let pool = |more: &str| {
+        format!(
+            "subnet 192.0.2.0 netmask 255.255.255.0 {{\n\toption routers 192.0.2.1;
+\tpool {{ deny dynamic bootp clients; range 192.0.2.120 192.0.2.121; {more} }}\n}}\n"
+        )
+    };
+    let lab = Lab::new();
+    let config = lab.write("other.conf", &pool("allow members of \"staff\";"));
+    let (code, text) = check(&config, &[]);
+    assert_eq!(code, Some(1), "{text}");
+    let head = format!("{}:3:74: a pool for some clients only is not supported", config.display());
+    assert!(text.starts_with(&head), "{text}");
+    let mut start = lab.server.command("timeout");
+    start.arg("20").arg(binary("dhcpd")).arg("-d").arg("-c").arg(&config);
+    let (code, refused) = run(start.arg("-l").arg(lab.path("leases")));
+    assert!(code == Some(1) && refused.starts_with(&head), "{refused}");
+    assert!(!lab.path("leases").exists());
+
+    let _dhcpd = Dhcpd::start(&lab, &pool(""), &[]);
+    let relay = Relay::new(&lab);
+    for (client, last) in [(1, 120), (2, 121)] {
+        let mac = [2, 0, 0, 0, 0, client];
+        assert_eq!(relay.lease(mac, client.into()).octets(), [192, 0, 2, last]);
+    }
+}
+
 /// Starts dhcpd by way of another program, in the foreground and in the background: each time it
 /// must refuse, say why last of all, and leave nobody.
 fn refuses(lab: &Lab, by: &[&str], dhcpd: &Path, flags: &[&str], why: &str) {
