@@ -36,6 +36,7 @@ mod request;
 mod resolve;
 mod share;
 mod snapshot;
+mod sources;
 mod udp_mode;
 mod wheel;
 pub mod why;

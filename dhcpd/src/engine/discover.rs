@@ -266,7 +266,8 @@ impl Core {
     /// The address for a client, the first there is of: what it holds, what it was offered, what
     /// it had (Q-10: these before what it asks for), what it asks for, one never used, the one
     /// that ended longest ago, the abandoned one that ended longest ago, the one that was offered to
-    /// another client longest ago. The last at once where offers have too many already.
+    /// another client longest ago, of where most are held. Its own relay agent's or interface's at once
+    /// if that has its share already.
     fn choose(
         &mut self,
         packet: &Packet<'_>,
@@ -295,7 +296,7 @@ impl Core {
             return Some(Choice::Slot(slot));
         }
         if self.has_its_share(packet, network) {
-            let oldest = self.oldest_offer(packet, network);
+            let oldest = self.oldest_offer_there(packet, network);
             let rule = "its relay agent, or interface, has more offers than it may: the oldest one";
             witness.saw(|| self.step(rule, oldest, oldest));
             return oldest.map(Choice::Slot);
@@ -321,8 +322,10 @@ impl Core {
         if let Some(slot) = abandoned {
             return Some(Choice::Slot(slot));
         }
-        let oldest = self.oldest_offer(packet, network);
-        witness.saw(|| self.step("the oldest offer that nobody has requested", oldest, oldest));
+        let oldest = self.oldest_offer(network);
+        witness.saw(|| {
+            self.step("the oldest offer that nobody has requested, where most are", oldest, oldest)
+        });
         oldest.map(Choice::Slot)
     }
 

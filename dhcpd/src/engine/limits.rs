@@ -4,29 +4,28 @@
 //!
 //! Who asks under a thousand names, and never requests what it was offered, may keep half of the
 //! addresses from others: once it has that share, the oldest of its own offers goes to whoever asks
-//! next from there. Such an address is contested; the first who requests it has it. What it cannot do
-//! anything against is who requests everything, or forges the giaddr of many relay agents: that is
-//! seen in the counters.
+//! next from there. Nor do many such together keep all of them, be they as many relay agents as one
+//! can forge: where no address is left, the oldest offer goes to whoever asks next, of the relay agent
+//! or interface for which most are held. So while any address is held by offers alone a DISCOVER is
+//! answered the first time.
+//!
+//! An address that goes to another client is contested; the first who requests it has it. An honest
+//! client requests at once, and its address comes to be another honest one's meanwhile only if all
+//! others have changed hands before. What cannot be helped is who requests everything: that is seen in
+//! the counters.
 
 use super::core::Core;
 use super::index::NONE;
 use super::packet::Packet;
+use super::sources::Source;
 
-/// So many clients of one relay agent or interface may have an offer whatever the pool, and nobody
-/// else is offered their addresses (RFC 2131 section 4.3.1: they should not be).
+/// So many clients may have an offer whatever the pool, and nobody else is offered their addresses
+/// (RFC 2131 section 4.3.1: they should not be): of one relay agent or interface, while it is about its
+/// share, and of all together where no address is left.
 const FEW: u32 = 16;
 
-/// How many of a source's offers are looked at for one whose address can go to another client.
+/// How many offers are looked at for one whose address can go to another client.
 const LOOK: usize = 16;
-
-/// Where packets come from, as far as limits go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Source {
-    /// A relay agent, by its giaddr.
-    Relay(u32),
-    /// An interface, by the system's index.
-    Interface(u32),
-}
 
 impl Core {
     pub(super) fn source_of(&self, packet: &Packet<'_>) -> Source {
@@ -42,23 +41,28 @@ impl Core {
     /// addresses.
     pub(super) fn has_its_share(&self, packet: &Packet<'_>, network: u32) -> bool {
         let most = FEW.max(self.pools.size(network) / 2);
-        self.offers.count(self.source_of(packet)) >= most
+        self.offers.sources.count(network, self.source_of(packet)) >= most
     }
 
-    /// The oldest offer to a client from where this packet is from, as far as it keeps a free address
-    /// of this network and nothing else. None while they are few.
-    pub(super) fn oldest_offer(&self, packet: &Packet<'_>, network: u32) -> Option<u32> {
-        let source = self.source_of(packet);
-        if self.offers.count(source) < FEW {
-            return None;
-        }
-        let slots = self.offers.oldest_of(source).take(LOOK);
-        slots.map(|offer| self.offers.get(offer).slot).find(|slot| {
+    /// The oldest offer on this network to a client from where this packet is from, as far as it keeps
+    /// a free address and nothing else.
+    pub(super) fn oldest_offer_there(&self, packet: &Packet<'_>, network: u32) -> Option<u32> {
+        self.to_take(self.offers.sources.oldest_of(network, self.source_of(packet)))
+    }
+
+    /// The same from where most are held. None while there are few in all.
+    pub(super) fn oldest_offer(&self, network: u32) -> Option<u32> {
+        let sources = &self.offers.sources;
+        let many = sources.count_all(network) >= FEW;
+        many.then(|| self.to_take(sources.of_the_greatest(network)))?
+    }
+
+    fn to_take(&self, offers: impl Iterator<Item = u32>) -> Option<u32> {
+        offers.take(LOOK).map(|offer| self.offers.get(offer).slot).find(|slot| {
             let lease = self.leases.get(*slot);
             !lease.is_running()
                 && !lease.abandoned
                 && self.pending.get(*slot).is_none()
-                && self.leases.network(*slot) == network
                 && self.share.has(lease.address)
         })
     }

@@ -3,9 +3,8 @@
 
 use super::identity::{Client, ClientId, Hw, Keys};
 use super::index::{Index, NONE};
-use super::limits::Source;
 use super::lists::Lists;
-use std::collections::HashMap;
+use super::sources::{Source, Sources};
 
 /// How long an offer is held, in milliseconds.
 pub(super) const HOLD: u64 = 120_000;
@@ -22,8 +21,8 @@ pub(super) struct Offer {
     pub(super) id: ClientId,
     /// It was made while the address was offered to another client.
     pub(super) contested: bool,
-    /// Which of [`Offers::sources`] counts it; [`NONE`]: none does.
-    source: u32,
+    /// Its group in [`Offers::sources`]; [`NONE`]: it is not counted.
+    group: u32,
 }
 
 /// All offers, by client and by age. At most one for a client and network.
@@ -34,13 +33,7 @@ pub(super) struct Offers {
     by_client: Index,
     /// One list: by age, as all are held equally long.
     ages: Lists,
-    /// A list for each source, by age.
-    by_source: Lists,
-    /// By the number of the list: who it is, and how many offers it has.
-    sources: Vec<(Source, u32)>,
-    numbers: HashMap<Source, u32>,
-    /// Numbers of lists that are empty.
-    free: Vec<u32>,
+    pub(super) sources: Sources,
 }
 
 impl Offer {
@@ -57,10 +50,7 @@ impl Offers {
             unused: Vec::new(),
             by_client: Index::new(),
             ages: Lists::new(1),
-            by_source: Lists::new(0),
-            sources: Vec::new(),
-            numbers: HashMap::new(),
-            free: Vec::new(),
+            sources: Sources::new(),
         }
     }
 
@@ -81,7 +71,7 @@ impl Offers {
         })
     }
 
-    /// Holds `slot` for a client that has no offer on this network; `source` is who is to count it.
+    /// Holds `slot` for a client that has no offer on this network; `source` is where it is counted.
     pub(super) fn add(
         &mut self,
         keys: &Keys,
@@ -100,7 +90,7 @@ impl Offers {
             hw: client.hw,
             id: ClientId::new(client.id),
             contested: false,
-            source: NONE,
+            group: NONE,
         };
         let place = match self.unused.pop() {
             Some(place) => {
@@ -110,56 +100,16 @@ impl Offers {
             None => {
                 self.all.push(offer);
                 self.ages.add_slot();
-                self.by_source.add_slot();
+                self.sources.add_place();
                 self.all.len() as u32 - 1
             }
         };
         self.by_client.insert(key, place);
         self.ages.push_back(0, place);
         if let Some(source) = source {
-            let number = self.number(source);
-            self.all[place as usize].source = number;
-            self.sources[number as usize].1 += 1;
-            self.by_source.push_back(number, place);
+            self.all[place as usize].group = self.sources.add(place, network, source);
         }
         place
-    }
-
-    /// The number of a source, which has one from now on.
-    fn number(&mut self, source: Source) -> u32 {
-        if let Some(number) = self.numbers.get(&source) {
-            return *number;
-        }
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.sources[number as usize] = (source, 0);
-                number
-            }
-            None => {
-                let number = self.sources.len() as u32;
-                // Half as many more at a time: each time every link is moved.
-                if self.by_source.lists() <= number {
-                    self.by_source.resize(number + number / 2 + 4);
-                }
-                self.sources.push((source, 0));
-                number
-            }
-        };
-        self.numbers.insert(source, number);
-        number
-    }
-
-    /// How many offers a source has.
-    pub(super) fn count(&self, source: Source) -> u32 {
-        let number = self.numbers.get(&source);
-        number.and_then(|n| self.sources.get(*n as usize)).map_or(0, |(_, count)| *count)
-    }
-
-    /// A source's offers, the oldest first.
-    pub(super) fn oldest_of(&self, source: Source) -> impl Iterator<Item = u32> {
-        let number = self.numbers.get(&source).copied();
-        let first = number.and_then(|number| self.by_source.first(number));
-        std::iter::successors(first, move |offer| self.by_source.after(number?, *offer))
     }
 
     /// Notes that the address was offered to others before.
@@ -171,11 +121,8 @@ impl Offers {
     pub(super) fn renew(&mut self, offer: u32, now: u64) {
         let o = &mut self.all[offer as usize];
         o.until = now.saturating_add(HOLD);
-        let source = o.source;
+        self.sources.renew(offer, o.group);
         self.ages.push_back(0, offer);
-        if source != NONE {
-            self.by_source.push_back(source, offer);
-        }
     }
 
     /// Moves an offer to another network. False, and nothing happens, if its client has one there.
@@ -190,6 +137,9 @@ impl Offers {
         self.by_client.insert(key, offer);
         let o = &mut self.all[offer as usize];
         (o.network, o.key) = (network, key);
+        if let Some(source) = self.sources.remove(offer, o.group) {
+            o.group = self.sources.add(offer, network, source);
+        }
         true
     }
 
@@ -198,17 +148,10 @@ impl Offers {
         let o = &mut self.all[offer as usize];
         let slot = std::mem::replace(&mut o.slot, NONE);
         o.id = ClientId::None;
-        let (key, source) = (o.key, o.source);
+        let key = o.key;
+        self.sources.remove(offer, std::mem::replace(&mut o.group, NONE));
         self.by_client.remove(key, offer);
         self.ages.unlink(offer);
-        self.by_source.unlink(offer);
-        if let Some((name, count)) = self.sources.get_mut(source as usize) {
-            *count -= 1;
-            if *count == 0 {
-                self.numbers.remove(name);
-                self.free.push(source);
-            }
-        }
         self.unused.push(offer);
         slot
     }
@@ -249,33 +192,5 @@ mod tests {
         assert_eq!(offers.add(&keys, 0, &b, 13, 4, None), second);
         assert_eq!(offers.next(), Some(HOLD + 2));
         assert_eq!(offers.all.len(), 3);
-    }
-
-    #[test]
-    fn sources_are_counted_as_long_as_they_have_offers() {
-        let keys = Keys::new(1);
-        let mut offers = Offers::new();
-        let mut add = |n: u8, source| {
-            let client = Client { hw: Hw::new(1, &[n; 6]), id: None };
-            offers.add(&keys, 0, &client, u32::from(n), 0, Some(source))
-        };
-        let (relay, interface) = (Source::Relay(7), Source::Interface(7));
-        let first: Vec<u32> = (0..20).map(|n| add(n, relay)).collect();
-        let other = add(99, interface);
-        let many: Vec<u32> = (100..120).map(|n| add(n, Source::Relay(n.into()))).collect();
-        assert_eq!((offers.count(relay), offers.count(interface)), (20, 1));
-        offers.renew(first[0], 1);
-        assert!(offers.oldest_of(relay).eq(first[1..].iter().chain(&first[..1]).copied()));
-        for offer in &many {
-            offers.remove(*offer);
-        }
-        assert_eq!(offers.remove(other), 99);
-        assert_eq!((offers.count(interface), offers.count(Source::Relay(105))), (0, 0));
-        assert_eq!(offers.oldest_of(interface).next(), None);
-        for offer in &first {
-            offers.remove(*offer);
-        }
-        assert!(offers.numbers.is_empty());
-        assert_eq!(offers.free.len(), offers.sources.len());
     }
 }

@@ -270,10 +270,61 @@ fn a_flood_from_one_relay_agent_takes_half_a_pool_from_the_others() {
         bench.dora(client + 1000);
     }
     assert_eq!(bench.engine.counters().no_free_lease, 0);
-    // And now nothing is left but what the first relay agent's clients were offered.
-    bench.silent(&by("10.0.0.201", discover(1100)));
-    assert_eq!(bench.engine.counters().no_free_lease, 1);
+    // And now nothing is left but what the first relay agent's clients were offered: of that
+    // whoever asks has the oldest.
+    let ask = by("10.0.0.201", discover(1100));
+    let offered = bench.one(&ask).yours();
+    assert_eq!(bench.one(&by("10.0.0.201", select(1100, offered))).kind(), message::ACK);
     bench.one(&by("10.0.0.200", discover(1101)));
+    assert_eq!(bench.engine.counters().no_free_lease, 0);
+}
+
+/// A hundred addresses, and as many relay agents as anybody cares to forge; after each packet of an
+/// honest client so many of theirs.
+fn nobody_waits_behind_forged_relay_agents(forged: u8, flood: u32) {
+    let mut config = pools();
+    config.subnets[0].ranges[0].high = ip("10.0.0.109");
+    let mut bench = Bench::with(config);
+    let by = |relay: u8, ask: Ask| Ask { giaddr: Ipv4Addr::new(10, 0, 0, relay), ..ask };
+    let mut sent = 0;
+    let mut lie = |bench: &mut Bench, count: u32| {
+        for _ in 0..count {
+            sent += 1;
+            let mut ask = by(110 + (sent % u32::from(forged)) as u8, discover(0));
+            ask.hw[2..].copy_from_slice(&sent.to_be_bytes());
+            // There is always one whose address it can have.
+            bench.one(&ask);
+        }
+    };
+    lie(&mut bench, 1000);
+    let mut held = std::collections::BTreeSet::new();
+    // Five at a time behind an agent of theirs, and one on the wire.
+    for group in 0..8 {
+        let clients: Vec<u16> = (0..6).map(|client| 1000 + group * 6 + client).collect();
+        let place = |client: u16, ask: Ask| if client.is_multiple_of(6) { ask } else { by(9, ask) };
+        let mut offered = Vec::new();
+        for &client in &clients {
+            offered.push(bench.one(&place(client, discover(client))).yours());
+            lie(&mut bench, flood);
+        }
+        for (&client, &offered) in clients.iter().zip(&offered) {
+            let got = bench.one(&place(client, select(client, offered)));
+            assert_eq!((got.kind(), got.yours()), (message::ACK, offered), "{forged} {client}");
+            assert!(held.insert(offered));
+            lie(&mut bench, flood);
+        }
+    }
+    bench.engine.core.check();
+    assert_eq!(bench.engine.counters().no_free_lease, 0);
+    assert!(bench.engine.core.offers.len() <= 100 - held.len());
+}
+
+#[test]
+fn forged_relay_agents_keep_no_honest_client_waiting() {
+    // Each with many offers, with some, and with one or none.
+    for forged in [2, 3, 30, 140] {
+        nobody_waits_behind_forged_relay_agents(forged, 3);
+    }
 }
 
 #[test]
