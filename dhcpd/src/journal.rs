@@ -13,9 +13,6 @@ pub mod commit;
 mod file;
 #[cfg(test)]
 mod kill_tests;
-#[cfg_attr(target_os = "linux", path = "journal/reserve_linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "journal/reserve_bsd.rs")]
-mod reserve;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -101,11 +98,11 @@ impl<B: Send + 'static> Journal<LogFile, B> {
     /// If there is no reading the end of the file, no pipe or no thread.
     pub fn start(file: OwnedFd, release: impl FnMut(&B) + Send + 'static) -> io::Result<Self> {
         let file = LogFile::new(file);
-        let (length, open) = file.end()?;
+        let end = file.end()?;
         let (journal, waker) = Journal::new(Room::default())?;
         let shared = Arc::clone(&journal.shared);
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            Worker::new(shared, Commit::new(file, length, open), waker).run(release);
+            Worker::new(shared, Commit::new(file, end), waker).run(release);
         })?;
         Ok(journal)
     }
@@ -122,10 +119,10 @@ impl<D: Disk, B> Journal<D, B> {
     /// A journal without a thread: the caller takes the worker's turns.
     #[cfg(test)]
     pub(crate) fn by_turns(file: D, room: Room, piece: u64) -> io::Result<(Self, Worker<D, B>)> {
-        let (length, open) = file.end()?;
+        let end = file.end()?;
         let (journal, waker) = Journal::new(room)?;
-        let mut commit = Commit::new(file, length, open);
-        commit.piece = piece;
+        let mut commit = Commit::new(file, end);
+        (commit.piece, commit.room) = (piece, piece);
         let worker = Worker::new(Arc::clone(&journal.shared), commit, waker);
         Ok((journal, worker))
     }
@@ -232,6 +229,15 @@ impl<D: Disk, B> Journal<D, B> {
     pub fn abandon_rewrite(&mut self) {
         self.rewrite = None;
         self.order(Entry::Abandon);
+    }
+
+    /// Has the thread finish what it has been given, and waits for its end: the lease file is text
+    /// without room behind it then.
+    pub fn end(mut self) {
+        self.shared.queue().closed = true;
+        self.shared.filled();
+        // The thread's end of the pipe is closed with it.
+        let _ = self.wake.read_to_end(&mut Vec::new());
     }
 
     fn order(&self, entry: Entry<D>) {

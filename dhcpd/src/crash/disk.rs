@@ -8,7 +8,7 @@
 
 use super::inode::Inode;
 use super::random::Rng;
-use crate::journal::commit::Disk;
+use crate::journal::commit::{Disk, End};
 use crate::leasefile::store::Error;
 use crate::leasefile::succession::Folder;
 use std::cell::{RefCell, RefMut};
@@ -267,10 +267,15 @@ impl Folder for SimDirectory {
 }
 
 impl Disk for SimFile {
-    fn end(&self) -> io::Result<(u64, bool)> {
+    fn end(&self) -> io::Result<End> {
         let world = self.directory.world();
         let cache = world.inodes.get(self.inode).map_or(&[][..], |inode| &inode.cache);
-        Ok((cache.len() as u64, cache.last().is_some_and(|&last| last != b'\n')))
+        let size = cache.len() as u64;
+        let Some(last) = cache.iter().rposition(|&byte| byte != b'\n') else {
+            return Ok(End { length: 0, open: false, size });
+        };
+        let open = last + 1 == cache.len();
+        Ok(End { length: last as u64 + if open { 1 } else { 2 }, open, size })
     }
 
     fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -280,7 +285,10 @@ impl Disk for SimFile {
         if fate == Fate::Dead {
             return Err(crashed());
         }
+        // What is overwritten needs none.
+        let held = world.inodes.get(self.inode).map_or(0, |inode| inode.cache.len());
         let room = world.capacity.saturating_sub(world.used());
+        let room = room.saturating_add(held.saturating_sub(offset as usize));
         let fails = world.fault(|faults| faults.write) || fate == Fate::Dies;
         world.note_records(bytes);
         let (rng, inode) = world.inode(self.inode)?;

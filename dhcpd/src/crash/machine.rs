@@ -70,6 +70,8 @@ pub(crate) struct Seen {
     pub(crate) maybe: usize,
     pub(crate) congested: usize,
     pub(crate) torn: usize,
+    pub(crate) gaps: usize,
+    pub(crate) rooms: usize,
     pub(crate) promised: usize,
     pub(crate) reloads: usize,
     /// Operations of the disk until the first crash.
@@ -78,7 +80,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Everything, to be added up or compared.
-    pub(crate) fn counts(&mut self) -> [(&'static str, &mut usize); 14] {
+    pub(crate) fn counts(&mut self) -> [(&'static str, &mut usize); 16] {
         [
             ("acknowledgements", &mut self.told),
             ("refusals", &mut self.refused),
@@ -91,6 +93,8 @@ impl Seen {
             ("renames in doubt", &mut self.maybe),
             ("congestions", &mut self.congested),
             ("torn records", &mut self.torn),
+            ("records with gaps", &mut self.gaps),
+            ("files with room", &mut self.rooms),
             ("promises held against files", &mut self.promised),
             ("reloads", &mut self.reloads),
             ("operations until the first crash", &mut self.operations),
@@ -135,6 +139,8 @@ pub(super) struct Machine {
     /// Pings that nobody has answered.
     pub(super) pings: Vec<Ipv4Addr>,
     pinging: bool,
+    /// When the journal's thread has much to do, and when nothing.
+    load: Rng,
     real: u64,
     /// Wall time less real time, in seconds.
     offset: i64,
@@ -212,7 +218,7 @@ impl Outside {
 }
 
 impl Machine {
-    pub(super) fn new(disk: SimDirectory, pinging: bool, trace: bool) -> Machine {
+    pub(super) fn new(disk: SimDirectory, pinging: bool, trace: bool, load: Rng) -> Machine {
         disk.set_trace(trace);
         Machine {
             disk,
@@ -226,6 +232,7 @@ impl Machine {
             },
             pings: Vec::new(),
             pinging,
+            load,
             real: 5000,
             offset: START,
             life: None,
@@ -373,8 +380,13 @@ impl Machine {
 
     /// The journal's thread does what it was given, and lets go of what has waited for that.
     pub(super) fn write(&mut self) -> Result<(), String> {
-        let Machine { life, outside, .. } = self;
+        let Machine { life, outside, load, .. } = self;
         let Some(life) = life else { return Ok(()) };
+        match load.below(8) {
+            0 | 1 => life.worker.busy(),
+            2 => life.worker.calm(),
+            _ => {}
+        }
         let mut result = Ok(());
         life.worker.turn(&mut |batch: &Batch<()>| {
             if result.is_ok() {
@@ -462,9 +474,13 @@ impl Machine {
                     }
                     found.insert(record.address, record);
                 }
-                Err(_) => self.outside.seen.torn += 1,
+                Err(problem) => {
+                    self.outside.seen.torn += 1;
+                    self.outside.seen.gaps += usize::from(problem.text.contains("has a gap"));
+                }
             }
         }
+        self.outside.seen.rooms += usize::from(text.ends_with(b"\n\n"));
         self.outside.seen.promised += self.outside.model.promised().count();
         let result = self.outside.model.check_file(&found);
         if result.is_err() {

@@ -43,7 +43,7 @@ pub(super) fn run(plan: &Plan) -> Result<Seen, String> {
     let mut rng = Rng(plan.seed);
     let (seed, operations) = (rng.draw(), rng.below(MOST) + 1);
     let disk = SimDirectory::new(seed, plan.operations.unwrap_or(operations));
-    let machine = Machine::new(disk, rng.one_in(4), plan.trace);
+    let machine = Machine::new(disk, rng.one_in(4), plan.trace, Rng(!plan.seed));
     let slow = rng.of([1, 2, 8]);
     let mut schedule = Schedule { rng, machine, slow };
     schedule.run()?;

@@ -1,19 +1,38 @@
 //! The rules of durability, over whatever stands for a disk: a group of records is committed when
 //! every file that may turn out to be the lease file after a crash has all of it on disk.
 //!
+//! A sync that changes the size of a file has to record that, and where the new blocks are: on ext4
+//! it takes half as long again. So while there is much to do, room is written ahead: newlines behind
+//! the records, which mean nothing to any reader of a lease file, and the groups to come overwrite
+//! them. Nothing relies on the room: what a crash leaves out of a group reads as newlines where
+//! there was room, as NULs or nothing where there was none, and `leasefile` believes no record with
+//! either in it. When there is nothing to do the room is cut off again.
+//!
 //! No thread, no queue, no clock: the journal's thread drives this over real files and the
 //! simulator over simulated ones.
 
 use std::fmt;
 use std::io;
 
+/// How a lease file ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// Where the next record belongs, in bytes: behind the newline that follows the last byte that
+    /// is none, or behind that byte.
+    pub length: u64,
+    /// That byte is the file's last: the line it is on has not been ended.
+    pub open: bool,
+    /// The file's length in bytes. From `length` on it has only newlines.
+    pub size: u64,
+}
+
 /// One open file, as far as the journal needs it.
 pub trait Disk {
-    /// The file's length in bytes, and whether it ends in the middle of a line.
+    /// How the file ends.
     ///
     /// # Errors
     /// Any of stat(2) or pread(2).
-    fn end(&self) -> io::Result<(u64, bool)>;
+    fn end(&self) -> io::Result<End>;
 
     /// Writes all of `bytes` at `offset`, counted in bytes from the beginning of the file.
     ///
@@ -61,6 +80,10 @@ struct Log<D> {
     good: u64,
     /// Up to here it has been written.
     length: u64,
+    /// Up to here there is room behind that: newlines.
+    end: u64,
+    /// There was no writing ahead, and shall be none until there is nothing to do.
+    refused: bool,
     /// What is good does not end with a newline, so the next write has to begin with one.
     open: bool,
     /// What went wrong since the last sync.
@@ -88,38 +111,89 @@ pub struct Commit<D> {
     log: Log<D>,
     rewrite: Option<Rewrite<D>>,
     lost: Option<Failure>,
+    /// There is much to do: room is written ahead.
+    busy: bool,
     /// A snapshot is synced in pieces of this size, in bytes, so that no group has to wait long for
     /// it.
     pub(crate) piece: u64,
+    /// How much room is written ahead, in bytes.
+    pub(crate) room: u64,
 }
 
 /// The size of a piece.
 const PIECE: u64 = 1024 * 1024;
 
+/// The size of a room: some six hundred records. The group that comes with it takes twice as long as
+/// one that is appended, which is half a millisecond; with eight times as much it was five.
+const ROOM: u64 = 128 * 1024;
+
 impl<D: Disk> Log<D> {
-    fn new(disk: D, name: &'static str, length: u64, open: bool) -> Self {
-        Log { disk, name, good: length, length, open, failed: None, broken: None }
+    fn new(disk: D, name: &'static str, end: End) -> Self {
+        let End { length, open, size } = end;
+        let (good, end) = (length, size);
+        Log { disk, name, good, length, end, refused: false, open, failed: None, broken: None }
     }
 
-    /// Appends, unless the group has failed already.
-    fn write(&mut self, bytes: &[u8]) {
+    /// Writes behind what has been written, unless the group has failed already. If there is no room
+    /// for it, writes `room` bytes of it behind.
+    fn write(&mut self, bytes: &[u8], room: u64) {
         if self.failed.is_some() || self.broken.is_some() || bytes.is_empty() {
             return;
         }
+        // Only ever the first write to a file that a crash left.
         let close_line = self.open && self.length == self.good;
+        let end = self.length + bytes.len() as u64 + u64::from(close_line);
+        if end > self.end && room > 0 && !self.refused && self.write_ahead(bytes, close_line, room)
+        {
+            self.length = end;
+            return;
+        }
         let result = if close_line {
-            // Only ever the first write to a file that a crash left.
             self.disk.write(&[b"\n", bytes].concat(), self.length)
         } else {
             self.disk.write(bytes, self.length)
         };
         match result {
-            Ok(()) => self.length += bytes.len() as u64 + u64::from(close_line),
+            Ok(()) => {
+                self.length = end;
+                self.end = self.end.max(end);
+            }
             Err(error) => {
                 let failure = self.failure("write", &error, false);
                 self.take_back();
                 self.failed = Some(failure);
             }
+        }
+    }
+
+    /// Writes `bytes` and room behind them, in one piece. If that fails the file is as it was.
+    fn write_ahead(&mut self, bytes: &[u8], close_line: bool, room: u64) -> bool {
+        let mut text = [if close_line { &b"\n"[..] } else { b"" }, bytes].concat();
+        text.resize(text.len() + room as usize, b'\n');
+        match self.disk.write(&text, self.length) {
+            Ok(()) => {
+                self.end = self.length + text.len() as u64;
+                true
+            }
+            Err(_) => {
+                // No room for room must not cost the group. What may be there of it, should this
+                // fail too, is the beginning of what is written there next, or room.
+                let _ = self.disk.truncate(self.length);
+                self.end = self.length;
+                self.refused = true;
+                false
+            }
+        }
+    }
+
+    /// Cuts the room off. Not synced: if it is still there after a crash, it is room.
+    fn trim(&mut self) {
+        self.refused = false;
+        if self.end > self.length
+            && self.broken.is_none()
+            && self.disk.truncate(self.length).is_ok()
+        {
+            self.end = self.length;
         }
     }
 
@@ -148,7 +222,7 @@ impl<D: Disk> Log<D> {
     /// Removes what was written since the last sync. Synced itself: or else what is written there
     /// next could, after a crash, be found mixed with what was taken back.
     fn take_back(&mut self) {
-        self.length = self.good;
+        (self.length, self.end) = (self.good, self.good);
         if let Err(error) = self.disk.truncate(self.good).and_then(|()| self.disk.sync()) {
             self.broken = Some(self.failure("take back a failed write to", &error, true));
         }
@@ -160,23 +234,40 @@ impl<D: Disk> Log<D> {
 }
 
 impl<D: Disk> Commit<D> {
-    /// Goes on at the end of the lease file: `length` bytes long, its last line `open` if it does
-    /// not end with a newline.
+    /// Goes on at the end of the lease file. Room that a crash left there is cut off.
     ///
     /// The file is synced first. What a predecessor wrote and never synced has been read, and is
     /// about to be relied on.
-    pub fn new(disk: D, length: u64, open: bool) -> Self {
-        let mut log = Log::new(disk, "the lease file", length, open);
+    pub fn new(disk: D, end: End) -> Self {
+        let mut log = Log::new(disk, "the lease file", end);
+        log.trim();
         // A failure is remembered, and told to the first group.
         let _ = log.sync();
-        Commit { log, rewrite: None, lost: None, piece: PIECE }
+        Commit { log, rewrite: None, lost: None, busy: false, piece: PIECE, room: ROOM }
+    }
+
+    /// There is much to do from here on: the files get room ahead of their records.
+    pub fn busy(&mut self) {
+        self.busy = true;
+    }
+
+    /// There is nothing to do: the room is cut off, and there will be no more of it.
+    pub fn calm(&mut self) {
+        self.busy = false;
+        self.log.trim();
+        if let Some(rewrite) = &mut self.rewrite {
+            rewrite.log.trim();
+        }
     }
 
     /// Appends records to the group that is open. Whether that worked is told by [`Self::sync`].
     pub fn write(&mut self, records: &[u8]) {
-        self.log.write(records);
+        let room = if self.busy { self.room } else { 0 };
+        self.log.write(records, room);
         if let Some(rewrite) = &mut self.rewrite {
-            rewrite.log.write(records);
+            // While it is being filled nobody waits for it.
+            let room = if rewrite.phase == Phase::Whole { room } else { 0 };
+            rewrite.log.write(records, room);
             self.check_filling();
         }
     }
@@ -205,7 +296,7 @@ impl<D: Disk> Commit<D> {
         if self.rewrite.as_ref().is_some_and(|rewrite| rewrite.phase == Phase::Whole) {
             return false;
         }
-        let log = Log::new(disk, "the new lease file", 0, false);
+        let log = Log::new(disk, "the new lease file", End::default());
         self.rewrite = Some(Rewrite { log, phase: Phase::Filling });
         self.lost = None;
         true
@@ -214,7 +305,7 @@ impl<D: Disk> Commit<D> {
     /// Appends to the new file only.
     pub fn snapshot(&mut self, records: &[u8]) {
         if let Some(rewrite) = &mut self.rewrite {
-            rewrite.log.write(records);
+            rewrite.log.write(records, 0);
             if rewrite.log.failed.is_none() && rewrite.log.length - rewrite.log.good > self.piece {
                 // A failure is found by the check.
                 let _ = rewrite.log.sync();
@@ -250,6 +341,8 @@ impl<D: Disk> Commit<D> {
         match self.rewrite.take() {
             Some(Rewrite { mut log, phase: Phase::Whole }) => {
                 log.name = self.log.name;
+                // It may have another name, under which somebody keeps it.
+                self.log.trim();
                 self.log = log;
                 true
             }
@@ -277,108 +370,4 @@ impl<D: Disk> Commit<D> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crash::disk::{FILE, Faults, NEW, SimDirectory, SimFile};
-
-    fn disk() -> (SimDirectory, Commit<SimFile>) {
-        let directory = SimDirectory::new(1, usize::MAX);
-        let commit = Commit::new(directory.open().unwrap(), 0, false);
-        (directory, commit)
-    }
-
-    fn group(commit: &mut Commit<SimFile>, text: &str) -> Result<(), Failure> {
-        commit.write(text.as_bytes());
-        commit.sync()
-    }
-
-    fn text(directory: &SimDirectory, name: &str) -> String {
-        String::from_utf8(directory.read(name).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_full_disk_costs_the_group_and_no_more() {
-        let (directory, mut commit) = disk();
-        group(&mut commit, "one\n").unwrap();
-        directory.set_room(2);
-        commit.write(b"two\n");
-        commit.write(b"three\n");
-        let failure = commit.sync().unwrap_err();
-        assert!(!failure.needs_rewrite);
-        assert_eq!(
-            failure.to_string(),
-            "write the lease file: No space left on device (os error 28)"
-        );
-        assert_eq!(text(&directory, FILE), "one\n");
-        directory.set_room(1000);
-        group(&mut commit, "four\n").unwrap();
-        assert_eq!(text(&directory, FILE), "one\nfour\n");
-    }
-
-    #[test]
-    fn after_a_failed_sync_only_a_new_file_will_do() {
-        let (directory, mut commit) = disk();
-        directory.set_faults(Faults { sync: 1, ..Faults::default() });
-        assert!(group(&mut commit, "one\n").unwrap_err().needs_rewrite);
-        directory.set_faults(Faults::default());
-        assert!(group(&mut commit, "two\n").unwrap_err().needs_rewrite);
-
-        assert!(commit.begin_rewrite(directory.make()));
-        commit.snapshot(b"all\n");
-        assert!(group(&mut commit, "three\n").is_err());
-        assert!(commit.end_snapshot());
-        assert!(group(&mut commit, "four\n").is_err(), "the old name is still the broken file's");
-        assert!(!commit.begin_rewrite(directory.open().unwrap()));
-        assert!(commit.switch());
-        group(&mut commit, "five\n").unwrap();
-        assert_eq!(text(&directory, NEW), "all\nthree\nfour\nfive\n");
-    }
-
-    #[test]
-    fn a_rewrite_that_fails_early_is_given_up() {
-        let (directory, mut commit) = disk();
-        group(&mut commit, "one\n").unwrap();
-        assert!(commit.begin_rewrite(directory.make()));
-        directory.set_room(16);
-        commit.snapshot(b"more than there is room for\n");
-        assert!(!commit.lost_rewrite().unwrap().needs_rewrite);
-        assert_eq!(commit.lost_rewrite(), None);
-        assert!(!commit.end_snapshot());
-        assert!(!commit.switch());
-        directory.set_room(1000);
-        group(&mut commit, "two\n").unwrap();
-        assert_eq!(text(&directory, FILE), "one\ntwo\n");
-    }
-
-    /// Either file may be the one that is found: a group that is not in both does not count.
-    #[test]
-    fn while_there_are_two_files_both_must_take_a_group() {
-        let (directory, mut commit) = disk();
-        assert!(commit.begin_rewrite(directory.make()));
-        assert!(!commit.switch(), "the new file is not whole");
-        commit.snapshot(b"all\n");
-        assert!(commit.end_snapshot());
-        directory.set_room(4 + 2); // room in the old file, none in the new one
-        assert!(group(&mut commit, "one\n").is_err());
-        directory.set_room(1000);
-        group(&mut commit, "two\n").unwrap();
-        commit.abandon_rewrite();
-        group(&mut commit, "three\n").unwrap();
-        assert_eq!(text(&directory, FILE), "one\ntwo\nthree\n");
-        assert_eq!(text(&directory, NEW), "all\ntwo\n");
-    }
-
-    #[test]
-    fn a_line_a_crash_left_open_is_closed() {
-        let directory = SimDirectory::new(1, usize::MAX);
-        let mut file = directory.open().unwrap();
-        file.write(b"one\ntw", 0).unwrap();
-        let mut commit = Commit::new(file, 6, true);
-        directory.set_room(2);
-        group(&mut commit, "three\n").unwrap_err();
-        directory.set_room(1000);
-        group(&mut commit, "three\n").unwrap();
-        group(&mut commit, "four\n").unwrap();
-        assert_eq!(text(&directory, FILE), "one\ntw\nthree\nfour\n");
-    }
-}
+mod tests;

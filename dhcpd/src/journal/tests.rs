@@ -1,11 +1,13 @@
 //! Tests of the journal as the server has it: the thread, its queue and its events, over real files.
 
+use super::commit::End;
 use super::worker::Shared;
 use super::*;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// A directory that is gone after the test.
 pub(super) struct Folder(pub(super) PathBuf);
@@ -97,13 +99,65 @@ fn commits_are_written_in_order_and_told() {
             told = upto;
         }
     }
-    assert_eq!(folder.text("leases"), expected);
     // Nothing is left to tell, and asking is no harm.
     let mut events = vec![Event::SnapshotTaken];
     journal.done(&mut events, &mut Vec::new());
     assert_eq!(events, []);
     let mut fds = [PollFd::new(journal.as_fd(), PollFlags::POLLIN)];
     assert_eq!(poll(&mut fds, PollTimeout::ZERO), Ok(0));
+    journal.end();
+    assert_eq!(folder.text("leases"), expected);
+}
+
+/// A file that is not written to seldom has room behind its records, until there is a pause.
+#[test]
+fn room_comes_and_goes() {
+    let folder = Folder::new("room");
+    let mut journal = start(folder.file("leases"));
+    let mut expected = String::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let in_time = || assert!(Instant::now() < deadline, "{:?}", folder.text("leases").len());
+    for round in 0..2 {
+        while folder.text("leases").len() <= expected.len() {
+            in_time();
+            expected.push_str("a\n");
+            journal.commit(b"a\n", &mut None).unwrap();
+            wait(&mut journal);
+        }
+        assert!(folder.text("leases").len() >= expected.len() + 60_000);
+        if round == 0 {
+            while folder.text("leases").len() > expected.len() {
+                in_time();
+                let mut fds = [PollFd::new(journal.as_fd(), PollFlags::POLLIN)];
+                assert_eq!(poll(&mut fds, PollTimeout::from(20u8)), Ok(0));
+            }
+            assert_eq!(folder.text("leases"), expected);
+        }
+    }
+    journal.end();
+    assert_eq!(folder.text("leases"), expected);
+}
+
+/// How a file ends is found behind however much room.
+#[test]
+fn the_last_record_is_found_behind_any_room() {
+    let folder = Folder::new("end");
+    for (text, room) in [("", 0), ("", 3), ("", 65_536), ("", 200_000), ("a", 0), ("a", 1)] {
+        for (text, room) in [(text, room), ("abc\nd", room), ("abc\n\nd", room + 65_530)] {
+            for more in 0..9 {
+                let room = room + more;
+                fs::write(folder.0.join("leases"), text.to_owned() + &"\n".repeat(room)).unwrap();
+                let (size, newline) =
+                    (text.len() + room, usize::from(!text.is_empty() && room > 0));
+                let expected = End {
+                    length: (text.len() + newline) as u64,
+                    open: !text.is_empty() && room == 0,
+                    size: size as u64,
+                };
+                assert_eq!(folder.log("leases").end().unwrap(), expected, "{text:?}, {room}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -11,6 +11,12 @@ use super::{Event, Seq};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, PipeWriter, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// So many turns without a pause between them are much to do.
+const MANY: usize = 32;
+/// A pause: so long there was nothing to do.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// One order, for the bytes of the queue from the previous entry's end to its own.
 pub(super) enum Entry<D> {
@@ -47,6 +53,13 @@ pub(super) struct Queue<D, B> {
     signalled: bool,
 }
 
+/// What the thread does next.
+enum Next {
+    Turn,
+    Pause,
+    End,
+}
+
 pub(super) struct Shared<D, B> {
     queue: Mutex<Queue<D, B>>,
     condition: Condvar,
@@ -75,6 +88,23 @@ impl<D, B> Shared<D, B> {
     /// There is work.
     pub(super) fn filled(&self) {
         self.condition.notify_one();
+    }
+
+    /// Waits for work, or the end of it; if `pause`, not for longer than one.
+    fn wait(&self, pause: bool) -> Next {
+        let idle = |queue: &mut Queue<D, B>| queue.entries.is_empty() && !queue.closed;
+        let (queue, condition) = (self.queue(), &self.condition);
+        let queue = if pause {
+            let waited = condition.wait_timeout_while(queue, PAUSE, idle);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        } else {
+            condition.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner)
+        };
+        match (queue.entries.is_empty(), queue.closed) {
+            (false, _) => Next::Turn,
+            (true, true) => Next::End,
+            (true, false) => Next::Pause,
+        }
     }
 
     /// Moves the events out, but for those of a rewrite that is not under way any more, and what has
@@ -132,19 +162,36 @@ impl<D: Disk, B> Worker<D, B> {
     /// Does whatever comes, until the queue is closed and empty. `release` gets what has waited for
     /// a commit once that is on disk, in the order of the commits.
     pub(super) fn run(mut self, mut release: impl FnMut(&B)) {
+        let mut turns = 0;
         loop {
-            {
-                let mut queue = self.shared.queue();
-                while queue.entries.is_empty() {
-                    if queue.closed {
-                        return;
+            match self.shared.wait(turns > 0) {
+                Next::Turn => {
+                    turns += 1;
+                    if turns == MANY {
+                        self.busy();
                     }
-                    let condition = &self.shared.condition;
-                    queue = condition.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    self.turn(&mut release);
+                }
+                Next::Pause => {
+                    turns = 0;
+                    self.calm();
+                }
+                Next::End => {
+                    self.calm();
+                    return;
                 }
             }
-            self.turn(&mut release);
         }
+    }
+
+    /// There is much to do from here on.
+    pub(crate) fn busy(&mut self) {
+        self.commit.busy();
+    }
+
+    /// There is nothing to do.
+    pub(crate) fn calm(&mut self) {
+        self.commit.calm();
     }
 
     /// Does what is queued; see [`Self::run`].

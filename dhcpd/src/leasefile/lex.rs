@@ -2,6 +2,23 @@
 //!
 //! One rule holds everywhere, and keeps damage local: a line that begins with `lease` begins a
 //! record, whatever came before it. Not even a quoted string reaches past it.
+//!
+//! A crash can leave pieces of a record unwritten, of any size down to a byte. Where the file had no
+//! blocks there are NULs then; where it had room written ahead, newlines. NULs are easy to tell. That
+//! newlines are missing pieces is told by what is around them, and what is told follows from how
+//! `write` writes: behind `{` and `;` there is one newline and then a tab or `}`; before a tab or `}`
+//! there is a newline; before `{` a space; no two blanks follow one another; a statement is a tab, a
+//! word of three letters at least and more. All this outside of strings, and in a string there is no
+//! newline and no blank. So for a run of newlines where none of it was written as something else than
+//! white space, one of these holds:
+//!
+//! - it is one newline, behind `;` or `{` (nothing is missing) or before a tab, `}` or `{` (so, or it
+//!   was a space);
+//! - it is two, behind `;` or `{`: only the tab is missing.
+//!
+//! Everything else is a gap, but for what can be no piece of ours: up to [`MOST_NEWLINES`] before two
+//! blanks, as ISC's dhcpd breaks lines, or behind a statement and before a blank or `}`, where people
+//! leave empty lines: the shortest that could be missing there, a tab and `uid`, would make it five.
 
 /// A piece of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +44,19 @@ pub(super) enum Stop {
 
 /// The longest string, in bytes: a client identifier with each byte escaped.
 const MAX_STRING: usize = 4 * super::MAX_CLIENT_ID;
+/// The most newlines in a row within a record that are no gap: three empty lines.
+const MOST_NEWLINES: usize = 4;
+
+/// What newlines follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// The end of a statement or a comment, or the beginning or end of a block.
+    Statement,
+    /// A quote that has not been closed.
+    OpenQuote,
+    /// Anything else.
+    Other,
+}
 
 /// Reads tokens from bytes that may go on elsewhere.
 pub(super) struct Lexer<'a> {
@@ -36,13 +66,17 @@ pub(super) struct Lexer<'a> {
     pub at: usize,
     /// The line `at` is on.
     pub line: u64,
-    /// NULs were among what has been read: bytes that were never written.
+    /// NULs, or newlines that nobody wrote, were among what has been read: something is missing.
     pub gap: bool,
 }
 
 /// Ends a line. A NUL too: a file may hold a run of them where a crash left blocks unwritten.
 fn is_break(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | 0)
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
 fn is_mark(byte: u8) -> bool {
@@ -61,8 +95,18 @@ impl<'a> Lexer<'a> {
             let byte = *self.bytes.get(self.at).ok_or(Stop::End)?;
             match byte {
                 b' ' | b'\t' => self.at += 1,
+                b'\n' => {
+                    self.watch_newlines()?;
+                    self.pass_break()?;
+                }
                 _ if is_break(byte) => self.pass_break()?,
-                b'#' => self.at = self.line_end()?,
+                b'#' => {
+                    self.at = self.line_end()?;
+                    self.watch(Before::Statement)?;
+                    if self.at < self.bytes.len() {
+                        self.pass_break()?;
+                    }
+                }
                 b'"' => return self.quoted(),
                 _ if is_mark(byte) => {
                     self.at += 1;
@@ -80,7 +124,7 @@ impl<'a> Lexer<'a> {
             if byte == b'#' {
                 let Ok(end) = self.line_end() else { return };
                 self.at = end;
-            } else if is_break(byte) || matches!(byte, b' ' | b'\t') {
+            } else if is_break(byte) || is_blank(byte) {
                 self.line += u64::from(byte == b'\n');
                 self.at += 1;
             } else {
@@ -134,6 +178,41 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Looks at the newlines from `at` on, once for all of them.
+    fn watch_newlines(&mut self) -> Result<(), Stop> {
+        let read = self.bytes.get(..self.at).unwrap_or_default();
+        if read.last() == Some(&b'\n') {
+            return Ok(());
+        }
+        match read.iter().rev().find(|&&byte| !is_blank(byte)) {
+            Some(b';' | b'{' | b'}') => self.watch(Before::Statement),
+            _ => self.watch(Before::Other),
+        }
+    }
+
+    /// Notes a gap if a crash may have left the newlines from `at` on in place of something else.
+    fn watch(&mut self, before: Before) -> Result<(), Stop> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let newlines = rest.iter().take_while(|&&byte| byte == b'\n');
+        let count = newlines.take(MOST_NEWLINES + 1).count();
+        let next = rest.get(count..).unwrap_or_default();
+        if next.len() < 2 && !self.last {
+            return Err(Stop::End);
+        }
+        let blanks = next.iter().take(2).take_while(|&&byte| is_blank(byte)).count();
+        let whole = match (count, next.first()) {
+            (0, _) => true,
+            (1..=MOST_NEWLINES, _) if blanks == 2 => true,
+            (1, Some(b'\t')) => true,
+            (1, Some(b'{' | b'}')) => before != Before::OpenQuote,
+            (1 | 2, _) => before == Before::Statement,
+            (3..=MOST_NEWLINES, Some(b' ' | b'\t' | b'}')) => before == Before::Statement,
+            _ => false,
+        };
+        self.gap |= !whole;
+        Ok(())
+    }
+
     /// Whether the line after the break at `at` begins a record; `None` if that cannot be said.
     fn record_follows(&self) -> Option<bool> {
         const WORD: &[u8] = b"lease";
@@ -143,7 +222,7 @@ impl<'a> Lexer<'a> {
             return Some(false);
         }
         match next.get(WORD.len()) {
-            Some(byte) => Some(matches!(byte, b' ' | b'\t')),
+            Some(&byte) => Some(is_blank(byte)),
             None if self.last => Some(false),
             None => None,
         }
@@ -161,7 +240,7 @@ impl<'a> Lexer<'a> {
 
     fn word(&mut self) -> Result<Token<'a>, Stop> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let ends = |&b: &u8| is_break(b) || is_mark(b) || matches!(b, b' ' | b'\t' | b'"' | b'#');
+        let ends = |&b: &u8| is_break(b) || is_mark(b) || is_blank(b) || matches!(b, b'"' | b'#');
         let length = match rest.iter().position(ends) {
             Some(length) => length,
             None if self.last => rest.len(),
@@ -202,6 +281,7 @@ impl<'a> Lexer<'a> {
             Some(length) => Ok(self.close_quote(rest, length)),
             None => {
                 self.at += 1 + end;
+                self.watch(Before::OpenQuote)?;
                 Err(Stop::OpenQuote)
             }
         }

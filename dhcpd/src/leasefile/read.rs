@@ -110,6 +110,11 @@ impl<R: Read> Records<R> {
             }
             Err(_) if full => {
                 self.seeking = true;
+                let blank = window.iter().rev().take_while(|&&byte| byte == b'\n').count();
+                if blank > MAX_ITEM / 2 {
+                    // Room for records to come, written ahead.
+                    return Some(Err(self.problem(ProblemKind::Torn, "cut off by empty lines")));
+                }
                 Some(Err(self.problem(ProblemKind::Corrupt, "longer than any record")))
             }
             Err(_) => {

@@ -2,6 +2,7 @@
 //! whatever happened to it since.
 
 mod openbsd;
+mod torn;
 
 use super::read::with_chunk;
 use super::*;

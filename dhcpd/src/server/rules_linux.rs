@@ -33,7 +33,6 @@ const JOURNAL: &[Call] = &[
     Call::new(libc::SYS_pread64, "how the lease file ends"),
     Call::new(libc::SYS_pwrite64, "records are appended to the lease file"),
     Call::new(libc::SYS_fdatasync, "records are on disk before they are acknowledged"),
-    Call::new(libc::SYS_ftruncate, "a failed write is taken back"),
-    Call::new(libc::SYS_fallocate, "room for records to come, so that a sync has less to do"),
+    Call::new(libc::SYS_ftruncate, "a failed write is taken back, and room that is not needed"),
     Call::new(libc::SYS_pipe2, "the journal's way to wake the loop"),
 ];

@@ -35,7 +35,7 @@ impl<D: Disk, W> Leases<D, W> {
     }
 
     /// Waits for everything that was committed, and so for what leaves after it: the journal's thread
-    /// ends with the process.
+    /// has ended then.
     pub fn finish(mut self, engine: &Engine, now: Now, mut tell: impl FnMut(&Actions)) {
         self.journal.ring();
         self.hear(engine, now, &mut tell);
@@ -48,6 +48,7 @@ impl<D: Disk, W> Leases<D, W> {
             }
             self.hear(engine, now, &mut tell);
         }
+        self.journal.end();
     }
 }
 
