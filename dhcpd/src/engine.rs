@@ -78,7 +78,11 @@ mod tests_rfc3046;
 #[cfg(test)]
 mod tests_rfc4039;
 #[cfg(test)]
+mod tests_rfc4361;
+#[cfg(test)]
 mod tests_rfc4388;
+#[cfg(test)]
+mod tests_rfc8925;
 #[cfg(test)]
 mod tests_scopes;
 

@@ -98,6 +98,7 @@ impl Core {
         let selects = self.subnet_selection(packet).is_some();
         // Copied: memory is only asked for where names are looked up.
         let dns_name = self.dns_name(grant.address, grant.subnet as u32).map(<[u8]>::to_vec);
+        let kept = self.kept_override(packet, grant.address);
         let Core { config, interfaces, scratch, network_addresses, .. } = &mut *self;
         let config = &**config;
         let scopes = Core::scopes(config, packet, grant.host, grant.subnet)?;
@@ -105,7 +106,7 @@ impl Core {
         let interface = interfaces.get(packet.meta.interface)?;
         let here = network_addresses.get(subnet.network).copied().flatten();
         let own = server_identifier(&scopes).unwrap_or(interface.address);
-        let server = packet.server_override().unwrap_or(own);
+        let server = packet.server_override().or(kept).unwrap_or(own);
         let rapid =
             grant.kind == message::ACK && packet.options.message_type() == Some(message::DISCOVER);
         let selected = packet.options.get(option::SUBNET_SELECTION);
@@ -181,10 +182,12 @@ impl Core {
         }
         list.put_some(option::SUBNET_SELECTION, selected);
         NOT_CONFIGURED.iter().for_each(|code| list.done.add(*code));
-        if !theirs.contains(&option::IPV6_ONLY_PREFERRED) {
-            // RFC 8925 section 3.2: only to who asks.
-            list.done.add(option::IPV6_ONLY_PREFERRED);
+        // RFC 8925 section 3.3: only to who asks, but to all of those: it has its room before
+        // what may be left out.
+        if theirs.contains(&option::IPV6_ONLY_PREFERRED) {
+            list.put_some(option::IPV6_ONLY_PREFERRED, value(option::IPV6_ONLY_PREFERRED));
         }
+        list.done.add(option::IPV6_ONLY_PREFERRED);
         list.put_some(option::MESSAGE, value(option::MESSAGE));
         for code in [option::CLASSLESS_ROUTES, option::CLASSLESS_ROUTES_MS] {
             if requested.contains(&code)

@@ -19,7 +19,7 @@ use super::pool::Pools;
 use super::{Actions, EngineOptions, Happening, Interface, Now, Share, answer};
 use crate::config::{Config, NetworkId, SubnetId};
 use pfhelper::Verb;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -62,6 +62,8 @@ pub(super) struct Core {
     /// What of the ranges is ours to give.
     pub(super) share: Share,
     pub(super) queries: Option<Queries>,
+    /// What relay agents want their clients to take for our identifier, by the clients' addresses.
+    pub(super) overrides: HashMap<u32, Ipv4Addr>,
 }
 
 impl Core {
@@ -93,6 +95,7 @@ impl Core {
             tunnel: None,
             share: Share::All,
             queries: None,
+            overrides: HashMap::new(),
             config,
             interfaces,
             options,

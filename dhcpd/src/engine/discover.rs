@@ -29,6 +29,9 @@ pub(super) enum Decision {
     Fixed { known: Known, address: Ipv4Addr, subnet: SubnetId },
     /// An address of a pool, after a ping that is waited for so many milliseconds, if any.
     Pool { known: Known, choice: Choice, ping: Option<u32> },
+    /// An address of a pool that stays free for everybody: the client may do without IPv4, and will
+    /// hardly request it.
+    Unheld { known: Known, address: Ipv4Addr, subnet: SubnetId },
     /// An offer of nothing: the client may do without IPv4 (RFC 8925).
     Withhold { known: Known, subnet: SubnetId },
     /// No answer.
@@ -68,6 +71,12 @@ impl Core {
                 };
                 self.offer_pool(packet, known, slot, ping, out);
             }
+            Decision::Unheld { known, address, subnet } => {
+                let seconds = Some(self.lease_time(packet, known.host, subnet));
+                let host = known.host;
+                let grant = Grant { kind: message::OFFER, address, subnet, host, seconds };
+                self.send_offer(packet, &grant, out);
+            }
             Decision::Withhold { known, subnet } => self.withhold(packet, known, subnet, out),
             Decision::Silence(why) => self.do_not_offer(packet, why),
         }
@@ -93,7 +102,10 @@ impl Core {
             };
         }
         let Some(choice) = self.choose(packet, network, witness) else {
-            return Decision::Silence(Silence::NoFreeLease(network));
+            return match self.can_do_without(packet, known, network) {
+                Some(subnet) => Decision::Withhold { known, subnet },
+                None => Decision::Silence(Silence::NoFreeLease(network)),
+            };
         };
         let (address, subnet) = self.place_of(choice);
         let subnet = subnet as SubnetId;
@@ -106,6 +118,19 @@ impl Core {
         };
         if matches!(waits, Some(Then::Offer(_))) {
             return Decision::Silence(Silence::Busy(address));
+        }
+        if self.hears_of_ipv6(packet, known.host, subnet) {
+            // An abandoned address, or one that is held for another client, is not for who needs none.
+            let free = match choice {
+                Choice::Slot(slot) => {
+                    !self.leases.get(slot).abandoned && self.is_open(slot, &packet.client)
+                }
+                Choice::New { .. } => true,
+            };
+            return match free {
+                true => Decision::Unheld { known, address, subnet },
+                false => Decision::Withhold { known, subnet },
+            };
         }
         let ping = self.ping_wait(subnet).filter(|_| self.must_ping(packet, choice));
         // A release that waits for the same ping makes room for this one.

@@ -71,7 +71,9 @@ impl Core {
             None => true,
             Some(_) => {
                 let id = packet.options.ipv4(option::SERVER_IDENTIFIER);
-                id.is_some_and(|id| self.is_ours(id) || packet.server_override() == Some(id))
+                let theirs = packet.server_override();
+                let theirs = theirs.or_else(|| self.kept_override(packet, packet.message.ciaddr()));
+                id.is_some_and(|id| self.is_ours(id) || theirs == Some(id))
             }
         }
     }

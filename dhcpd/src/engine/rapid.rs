@@ -34,11 +34,22 @@ impl Core {
         subnet: SubnetId,
     ) -> bool {
         packet.options.get(option::RAPID_COMMIT).is_some_and(<[u8]>::is_empty)
-            && Core::scopes(&self.config, packet, host, subnet).is_some_and(|scopes| {
-                scopes.first(|s| s.rapid_commit) == Some(true)
-                    && !(packet.asks_for_ipv6_only()
-                        && scopes.option(option::IPV6_ONLY_PREFERRED).is_some())
-            })
+            && Core::scopes(&self.config, packet, host, subnet)
+                .is_some_and(|scopes| scopes.first(|s| s.rapid_commit) == Some(true))
+            && !self.hears_of_ipv6(packet, host, subnet)
+    }
+
+    /// Whether the client is told that IPv6 is enough here. What it is offered beside it will hardly
+    /// request, so that nobody is pinged for it and nothing is held (RFC 8925 section 3.3).
+    pub(super) fn hears_of_ipv6(
+        &self,
+        packet: &Packet<'_>,
+        host: Option<HostId>,
+        subnet: SubnetId,
+    ) -> bool {
+        packet.asks_for_ipv6_only()
+            && Core::scopes(&self.config, packet, host, subnet)
+                .is_some_and(|scopes| scopes.option(option::IPV6_ONLY_PREFERRED).is_some())
     }
 
     /// What waits for the ping: not an answer, but the DISCOVER itself, as nothing is committed to
@@ -100,6 +111,19 @@ impl Core {
         let withholds = scopes.first(|s| s.withhold_ipv4) == Some(true)
             && scopes.option(option::IPV6_ONLY_PREFERRED).is_some();
         withholds.then_some(subnet)
+    }
+
+    /// The subnet in which a client for which there is no address is told that it needs none.
+    pub(super) fn can_do_without(
+        &self,
+        packet: &Packet<'_>,
+        known: Known,
+        network: u32,
+    ) -> Option<SubnetId> {
+        let subnet = *self.config.networks.get(network as NetworkId)?.subnets.first()?;
+        let told = self.hears_of_ipv6(packet, known.host, subnet)
+            && self.admission(packet, known, subnet).is_ok();
+        told.then_some(subnet)
     }
 
     pub(super) fn withhold(

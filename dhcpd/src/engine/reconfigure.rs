@@ -52,6 +52,7 @@ impl Core {
         self.interfaces = interfaces;
         let changed = self.take_over(config, pools, time, out);
         self.prepare_for_queries();
+        self.forget_overrides();
         changed
     }
 

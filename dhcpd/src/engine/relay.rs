@@ -29,6 +29,37 @@ impl<'a> Packet<'a> {
 }
 
 impl Core {
+    /// Remembers, as a lease is given to a client, what its relay agent wants it to take for our
+    /// identifier. A renewal of the same client that comes without an agent changes nothing.
+    pub(super) fn keep_override(&mut self, packet: &Packet<'_>, address: Ipv4Addr, same: bool) {
+        let address = u32::from(address);
+        match packet.server_override() {
+            Some(id) => {
+                self.overrides.insert(address, id);
+            }
+            None if self.overrides.is_empty() => {}
+            None if packet.is_relayed() || !same || packet.message.ciaddr().is_unspecified() => {
+                self.overrides.remove(&address);
+            }
+            None => {}
+        }
+    }
+
+    /// What the agent wanted, for who has an address and writes past the agent: or its next renewal
+    /// would go past it too (RFC 5107 section 4).
+    pub(super) fn kept_override(&self, packet: &Packet<'_>, address: Ipv4Addr) -> Option<Ipv4Addr> {
+        if packet.is_relayed() || packet.message.ciaddr() != address {
+            return None;
+        }
+        self.overrides.get(&u32::from(address)).copied()
+    }
+
+    /// Forgets what is kept about addresses of no subnet of ours.
+    pub(super) fn forget_overrides(&mut self) {
+        let config = &self.config;
+        self.overrides.retain(|address, _| config.subnet_of(Ipv4Addr::from(*address)).is_some());
+    }
+
     /// Counts an option 82 that found no room in a reply (RFC 3046 section 2.2).
     pub(super) fn count_lost_relay_option(&mut self, packet: &Packet<'_>) {
         let limit = reply::limit(packet.options.u16(option::MAX_MESSAGE_SIZE));

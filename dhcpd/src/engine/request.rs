@@ -185,6 +185,9 @@ impl Core {
         }
         let seconds = self.lease_time(packet, known.host, subnet);
         self.note_relay(packet, slot);
+        let lease = self.leases.get(slot);
+        let stays = packet.client.is(&lease.hw, lease.id.get());
+        self.keep_override(packet, address, stays);
         self.commit(packet, slot, seconds, out);
         let seconds = Some(seconds);
         let grant = Grant { kind: message::ACK, address, subnet, host: known.host, seconds };
@@ -211,6 +214,7 @@ impl Core {
         if !self.admits(packet, known, subnet, "renew") {
             return;
         }
+        self.keep_override(packet, address, true);
         let lease_time = self.lease_time(packet, known.host, subnet);
         let seconds = Some(lease_time);
         let grant = Grant { kind: message::ACK, address, subnet, host: known.host, seconds };

@@ -89,6 +89,119 @@ fn link_selection_is_stronger_than_giaddr_and_subnet_selection() {
     assert_eq!(told.options.ipv4(1), Some(ip("255.255.255.0")));
 }
 
+/// RFC 3527 section 3: any subnet of that link will do, and the link is named by the subnet's number
+/// or by any address in it.
+#[test]
+fn link_selection_takes_all_subnets_of_that_link() {
+    let mut config = config();
+    let (near, far) = (config.subnets[0].clone(), config.subnets[1].clone());
+    config.networks[0].subnets = vec![0, 1];
+    config.networks[1].subnets = vec![2];
+    let third = crate::config::Subnet {
+        network: 1,
+        net: "10.2.0.0/24".parse().unwrap(),
+        ranges: vec![],
+        ..far.clone()
+    };
+    config.subnets = vec![near, crate::config::Subnet { network: 0, ..far }, third];
+    let mut b = Bench::with(config);
+    let ask = |client, net: [u8; 4]| {
+        Ask { giaddr: ip("10.2.0.1"), ..discover(client) }.with(82, sub(5, &net))
+    };
+    assert_eq!(b.one(&ask(1, [10, 0, 0, 0])).yours(), ip("10.0.0.10"));
+    assert_eq!(b.one(&ask(2, [10, 0, 0, 77])).yours(), ip("10.0.0.11"));
+    for client in 3..=10 {
+        b.one(&ask(client, [10, 0, 0, 255]));
+    }
+    let next = b.one(&ask(11, [10, 0, 0, 0]));
+    assert_eq!(next.yours(), ip("10.1.0.10"), "the other subnet of the link");
+    assert_eq!(next.options.ipv4(1), Some(ip("255.255.255.0")));
+    assert_eq!(next.message().giaddr(), ip("10.2.0.1"));
+    // Of the relay agent's own subnet, never; and what is no address is no sub-option.
+    b.silent(&ask(12, [10, 2, 0, 0]));
+    b.silent(&Ask { giaddr: ip("10.2.0.1"), ..discover(13) }.with(82, sub(5, &[10, 0, 0])));
+}
+
+/// RFC 3527 section 3: a link of which nothing is known is a giaddr of which nothing is known.
+#[test]
+fn link_selection_of_an_unknown_subnet_is_an_unknown_network() {
+    let mut b = Bench::new();
+    b.silent(&discover(1).relayed().with(82, sub(5, &[192, 168, 0, 0])));
+    b.silent(&far(1));
+    assert_eq!(b.engine.counters().unknown_network, 2);
+    assert!(b.engine.is_empty());
+}
+
+/// RFC 5107 section 4: what the agent wants holds for the client's next messages until the agent is
+/// heard again.
+#[test]
+fn the_relay_agents_identifier_is_kept_for_who_writes_past_it() {
+    let mut b = Bench::new();
+    let over = ip("10.1.0.254");
+    let with = |ask: Ask| ask.relayed().with(82, sub(11, &over.octets()));
+    let offered = b.one(&with(discover(1))).yours();
+    assert_eq!(b.one(&with(reboot(1, offered))).options.ipv4(54), Some(over));
+    let told = |b: &mut Bench, ask: Ask| {
+        let ack = b.one(&ask);
+        assert_eq!(ack.kind(), message::ACK);
+        ack.options.ipv4(54).unwrap()
+    };
+    let direct = || renew(1, offered);
+    assert_eq!([told(&mut b, direct()), told(&mut b, direct())], [over; 2]);
+    // It names nobody else's server, and is nobody else's.
+    let near = b.dora(2);
+    assert_eq!(told(&mut b, renew(2, near)), SERVER);
+    b.silent(&reboot(2, near).with(54, over.octets()));
+    // The agent is heard, without it.
+    assert_eq!(told(&mut b, direct().relayed()), SERVER);
+    assert_eq!(told(&mut b, direct()), SERVER);
+    // Who begins anew where there is no agent has none.
+    let mut b = Bench::new();
+    let local = b.one(&discover(1)).yours();
+    let via = |ask: Ask| {
+        ask.relayed().with(82, [sub(5, &[10, 0, 0, 0]), sub(11, &over.octets())].concat())
+    };
+    assert_eq!(told(&mut b, via(reboot(1, local))), over);
+    assert_eq!(told(&mut b, renew(1, local)), over);
+    assert_eq!(told(&mut b, select(1, local)), SERVER);
+    assert_eq!(told(&mut b, renew(1, local)), SERVER);
+    // Given back past the agent, it is ours to take.
+    assert_eq!(told(&mut b, via(reboot(1, local))), over);
+    let giving_up = Ask { ciaddr: local, ..ask(message::RELEASE, 1) };
+    b.silent(&giving_up.with(54, over.octets()));
+    assert!(
+        b.engine
+            .core
+            .leases
+            .address(u32::from(local))
+            .is_some_and(|slot| { !b.engine.core.leases.get(slot).is_held() })
+    );
+    // And with the address it goes to nobody.
+    assert_eq!(told(&mut b, via(reboot(1, local))), over);
+    b.pass(90_000);
+    assert_eq!(told(&mut b, renew(3, local)), SERVER);
+    assert!(b.engine.core.overrides.is_empty());
+}
+
+/// The same of an address that is a host's for good, and not for longer than it is ours.
+#[test]
+fn the_relay_agents_identifier_is_kept_for_hosts_too() {
+    let mut fixed = config();
+    fixed.hosts.push(host("printer", mac(1), &["10.1.0.5"]));
+    let mut b = Bench::with(fixed.clone());
+    let (over, address) = (ip("10.1.0.254"), ip("10.1.0.5"));
+    let relayed = reboot(1, address).relayed().with(82, sub(11, &over.octets()));
+    assert_eq!(b.one(&relayed).options.ipv4(54), Some(over));
+    assert_eq!(b.one(&renew(1, address)).options.ipv4(54), Some(over));
+    b.reconfigure(fixed, interfaces());
+    assert_eq!(b.one(&renew(1, address)).options.ipv4(54), Some(over));
+    let mut less = config();
+    less.subnets.truncate(1);
+    less.networks.truncate(1);
+    b.reconfigure(less, interfaces());
+    assert!(b.engine.core.overrides.is_empty());
+}
+
 /// RFC 5107 section 4: the agent's choice is our identifier, in every answer and when it comes
 /// back, but not what we send from.
 #[test]

@@ -13,7 +13,7 @@ fn quick(client: u16) -> Ask {
     discover(client).with(80, [])
 }
 
-/// Sections 3 and 4: an ACK with the option, on disk before it leaves.
+/// Sections 3.1 and 4: an ACK with the option, on disk before it leaves.
 #[test]
 fn a_discover_with_rapid_commit_is_acknowledged_at_once() {
     let mut b = Bench::with(rapid());
@@ -34,7 +34,7 @@ fn a_discover_with_rapid_commit_is_acknowledged_at_once() {
     assert_eq!(b.one(&quick(1).id(b"me")).yours(), ack.yours());
 }
 
-/// Section 3.2: off unless it is said.
+/// Section 3: off unless it is said.
 #[test]
 fn without_the_statement_or_the_option_there_is_an_offer() {
     let mut b = Bench::new();
@@ -47,7 +47,7 @@ fn without_the_statement_or_the_option_there_is_an_offer() {
     assert_eq!(b.one(&quick(1).relayed()).kind(), message::OFFER, "another subnet");
 }
 
-/// Section 4: in no other message, whatever the configuration says.
+/// Section 3: in no other message, whatever the configuration says.
 #[test]
 fn the_option_is_in_no_other_answer() {
     let mut config = rapid();
@@ -88,6 +88,17 @@ fn a_ping_comes_before_the_lease() {
     assert_eq!(b.pass(1)[0].yours(), ip("10.0.0.12"));
     // Its own holder is not pinged.
     assert_eq!(b.one(&quick(1)).kind(), message::ACK);
+}
+
+/// Section 3.1: as before offers, that may be switched off.
+#[test]
+fn the_ping_before_the_lease_may_be_switched_off() {
+    let mut config = rapid();
+    config.subnets[0].settings.ping_check = Some(false);
+    let mut b = Bench::pinging(config);
+    let ack = b.one(&quick(1));
+    assert_eq!((ack.kind(), ack.yours()), (message::ACK, ip("10.0.0.10")));
+    assert!(b.out.pings.is_empty() && ack.reply.durable && b.out.records == 1);
 }
 
 /// While one client's ping runs, the address is not another's, and its REQUEST for another server

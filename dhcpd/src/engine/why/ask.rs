@@ -145,6 +145,10 @@ impl Core {
                 self.offer_facts(packet, known, address, subnet, None),
                 Some((known, subnet, None)),
             ),
+            Decision::Unheld { known, address, subnet } => (
+                self.offer_facts(packet, known, address, subnet, None),
+                Some((known, subnet, Some(address))),
+            ),
             Decision::Pool { known, choice, ping } => {
                 let (address, subnet) = self.place_of(choice);
                 let subnet = subnet as SubnetId;
