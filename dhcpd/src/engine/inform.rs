@@ -16,9 +16,12 @@ impl Core {
             return;
         }
         log::info!("DHCPINFORM from {ciaddr}");
-        let link = self.link(packet).filter(|_| ciaddr.is_unspecified());
-        let at = link.unwrap_or(ciaddr);
-        let Some(subnet) = self.config.subnet_of(at).or(self.tunnel) else {
+        let link = self.link(packet);
+        let at = link.filter(|_| ciaddr.is_unspecified()).unwrap_or(ciaddr);
+        // Whose address is in no subnet of ours is told what is told where its relay agent is.
+        let subnet =
+            self.config.subnet_of(at).or(link.and_then(|link| self.config.subnet_of(link)));
+        let Some(subnet) = subnet.or(self.tunnel) else {
             log::debug!("DHCPINFORM from {at}: unknown network");
             self.counters.unknown_network += 1;
             return;

@@ -124,3 +124,57 @@ fn what_is_shorter_than_15_seconds_is_given_only_where_nothing_longer_may_be() {
     )));
     assert_eq!(b.one(&discover(1).with(51, [1, 0])).options.u32(51), Some(600));
 }
+
+#[test]
+fn an_abandoned_address_is_the_last_to_be_tried_again() {
+    let mut b = Bench::with(read(
+        "subnet 10.0.0.0 netmask 255.255.255.0 { range 10.0.0.10 10.0.0.11; default-lease-time 60; }",
+    ));
+    let abandoned = b.dora(1);
+    b.silent(&decline(1, abandoned));
+    b.pass(10);
+    let other = b.dora(2);
+    b.silent(&discover(3));
+    b.pass(60);
+    assert_eq!(b.one(&discover(3)).yours(), other);
+    assert_eq!(b.one(&discover(4)).yours(), abandoned);
+}
+
+#[test]
+fn a_fixed_address_is_neither_pinged_nor_recorded() {
+    let mut b = Bench::pinging(read(
+        "subnet 10.0.0.0 netmask 255.255.255.0 { range 10.0.0.10 10.0.0.11; }
+         host h { hardware ethernet 2:0:0:0:0:1; fixed-address 10.0.0.10; }",
+    ));
+    let address = b.one(&discover(1)).yours();
+    assert_eq!((address, b.out.pings.len()), (ip("10.0.0.10"), 0));
+    assert_eq!(b.one(&select(1, address)).kind(), message::ACK);
+    assert!(b.out.records == 0 && b.engine.is_empty());
+    b.silent(&discover(2));
+    assert_eq!(b.out.pings, [ip("10.0.0.11")], "nor given to others");
+}
+
+/// An address that is in no subnet of ours is taken for one of its relay agent's wire.
+#[test]
+fn an_inform_is_answered_for_its_address_or_else_its_relay_agents() {
+    let mut b = Bench::with(read(WIRE));
+    let inform = |ciaddr: &str, giaddr: &str| Ask {
+        ciaddr: ip(ciaddr),
+        giaddr: ip(giaddr),
+        ..ask(message::INFORM, 1)
+    };
+    for (ciaddr, giaddr, router) in [
+        ("10.0.0.77", "10.5.0.200", "10.0.0.1"),
+        ("0.0.0.0", "10.5.0.200", "10.5.0.1"),
+        ("172.16.0.1", "10.5.0.200", "10.5.0.1"),
+    ] {
+        let got = b.one(&inform(ciaddr, giaddr));
+        assert_eq!(
+            (got.options.ipv4(3), got.options.get(51)),
+            (Some(ip(router)), None),
+            "{ciaddr}"
+        );
+    }
+    b.silent(&inform("172.16.0.1", "172.16.0.2"));
+    b.silent(&inform("172.16.0.1", "0.0.0.0"));
+}
