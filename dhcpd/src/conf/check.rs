@@ -3,6 +3,7 @@
 
 use super::diagnostic::Problem;
 use crate::config::{Config, SubnetId};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 /// An offset in one of the files that were read.
@@ -43,6 +44,8 @@ pub struct Bound {
 pub enum Wants {
     /// Clients that no host declares.
     KnownOnly,
+    /// Clients that a host declares, beside what the host has for itself.
+    UnknownOnly,
     /// BOOTP clients.
     NoBootp,
 }
@@ -119,6 +122,15 @@ fn bounds(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
     let hosts = config.hosts.iter().map(|host| &host.settings);
     let classes = config.vendor_classes.iter().map(|class| &class.settings);
     let any_bootp = hosts.chain(classes).any(|own| own.dynamic_bootp == Some(true));
+    // How many hosts have an address of their own on each network.
+    let mut at_home = vec![0usize; config.networks.len()];
+    for host in config.hosts.iter().filter(|_| !sites.bounds.is_empty()) {
+        let subnet = |address: &Ipv4Addr| config.subnets.get(config.subnet_of(*address)?);
+        let homes: BTreeSet<_> = host.fixed.iter().filter_map(subnet).map(|s| s.network).collect();
+        for home in homes {
+            at_home.iter_mut().skip(home).take(1).for_each(|count| *count += 1);
+        }
+    }
     for Bound { subnet, wants, site } in &sites.bounds {
         let Some(subnet) = config.subnets.get(*subnet) else { continue };
         let net = subnet.net;
@@ -126,6 +138,9 @@ fn bounds(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
             Wants::KnownOnly if subnet.settings.unknown_clients != Some(false) => format!(
                 "only whole subnets can be kept from unknown clients: say so in the subnet {net}"
             ),
+            Wants::UnknownOnly if at_home.get(subnet.network) != Some(&config.hosts.len()) => {
+                "not all hosts have addresses here; those without would get this pool's".to_owned()
+            }
             Wants::NoBootp if subnet.settings.dynamic_bootp == Some(true) => {
                 format!("BOOTP clients get this pool's addresses: the subnet {net} allows it")
             }
@@ -134,7 +149,7 @@ fn bounds(config: &Config, sites: &Sites, findings: &mut Vec<Finding>) {
                                             class says `allow dynamic-bootp`"
                     .to_owned()
             }
-            Wants::KnownOnly | Wants::NoBootp => continue,
+            Wants::KnownOnly | Wants::UnknownOnly | Wants::NoBootp => continue,
         };
         if last.replace((site.file, site.offset)) != Some((site.file, site.offset)) {
             findings.push((site.file, Problem::error(site.offset, text)));

@@ -178,3 +178,31 @@ fn an_inform_is_answered_for_its_address_or_else_its_relay_agents() {
     b.silent(&inform("172.16.0.1", "172.16.0.2"));
     b.silent(&inform("172.16.0.1", "0.0.0.0"));
 }
+
+/// Of an INFORM, the hardware address may be a tunnel's.
+#[test]
+fn an_informs_hardware_is_no_host() {
+    let mut b = Bench::with(read(
+        "subnet 10.0.0.0 netmask 255.255.255.0 { }
+         host hw { hardware ethernet 2:0:0:0:0:1; option domain-name \"hw\"; }
+         host id { option dhcp-client-identifier \"me\"; option domain-name \"id\"; }",
+    ));
+    let inform = Ask { ciaddr: ip("10.0.0.77"), ..ask(message::INFORM, 1) };
+    assert_eq!(b.one(&inform).options.get(15), None);
+    assert_eq!(b.one(&inform.id(b"me")).options.get(15), Some(&b"id"[..]));
+}
+
+/// What a `host` without an address declares keeps the lease it has.
+#[test]
+fn a_known_identifier_keeps_its_lease() {
+    let mut b = Bench::with(read(
+        "subnet 10.0.0.0 netmask 255.255.255.0 { range 10.0.0.10 10.0.0.19; }
+         host id { option dhcp-client-identifier \"me\"; }",
+    ));
+    let offered = b.one(&discover(1).id(b"me")).yours();
+    b.one(&select(1, offered).id(b"me"));
+    b.dora(2);
+    for client in [1, 3] {
+        assert_eq!(b.one(&discover(client).id(b"me")).yours(), offered, "on any hardware");
+    }
+}

@@ -17,8 +17,9 @@ use crate::config::SubnetId;
 pub struct Parts {
     /// `allow unknown-clients`, `allow known-clients`, `allow all clients`.
     allowed: [Option<u32>; 3],
-    /// `deny unknown-clients`.
+    /// `deny unknown-clients`, `deny known-clients`.
     no_unknown: Option<u32>,
+    no_known: Option<u32>,
     /// `deny dynamic bootp clients`.
     no_bootp: Option<u32>,
     /// The subnet of each range, and where one says `dynamic-bootp`.
@@ -47,22 +48,24 @@ impl Interpreter<'_> {
         if let Some(around) = self.scopes.last() {
             (scope.network, scope.subnet) = (around.network, around.subnet);
         }
+        let in_place = scope.network.or(scope.subnet).is_some();
         let errors = self.said.errors();
         let Some(Open { pool, .. }) = self.block(id, tree, inner, scope) else { return };
-        if pool.subnets.is_empty() && errors == self.said.errors() {
+        if pool.subnets.is_empty() && in_place && errors == self.said.errors() {
             self.say(id, Problem::warning(first.start, "a pool without a range"));
         }
         let [unknown, known, all] = pool.allowed;
-        if let (Some(unknown), None, None) = (unknown, known, all) {
-            self.say(id, Problem::error(unknown, FOR_SOME));
-        }
+        let unknown_only = unknown.filter(|_| known.or(all).is_none());
         let known_only = known.filter(|_| unknown.or(all).is_none());
         if let Some((range, _)) = pool.bootp.zip(pool.no_bootp) {
             let text = "this pool denies BOOTP clients what its range allows them";
             self.say(id, Problem::error(range, text));
         }
-        let wants =
-            [(pool.no_unknown.or(known_only), Wants::KnownOnly), (pool.no_bootp, Wants::NoBootp)];
+        let wants = [
+            (pool.no_unknown.or(known_only), Wants::KnownOnly),
+            (pool.no_known.or(unknown_only), Wants::UnknownOnly),
+            (pool.no_bootp, Wants::NoBootp),
+        ];
         for (offset, wants) in wants {
             let Some(offset) = offset else { continue };
             let subnets = pool.subnets.iter();
@@ -113,8 +116,9 @@ impl Interpreter<'_> {
             (true, Who::Known) => &mut pool.allowed[1],
             (true, Who::All) => &mut pool.allowed[2],
             (false, Who::Unknown) => &mut pool.no_unknown,
+            (false, Who::Known) => &mut pool.no_known,
             (false, Who::Bootp) => &mut pool.no_bootp,
-            (true, Who::Bootp) | (false, Who::Known | Who::All) | (_, Who::Others) => {
+            (true, Who::Bootp) | (false, Who::All) | (_, Who::Others) => {
                 return Err(Problem::error(offset, FOR_SOME));
             }
         };

@@ -154,10 +154,6 @@ subnet 10.0.0.0 netmask 255.255.255.0 {{ pool {{ range 10.0.0.10;
     for some in [
         "allow members of \"c\";",
         "deny members of \"c\";",
-        "allow unknown-clients;",
-        "allow unknown clients;",
-        "deny known-clients;",
-        "deny known clients;",
         "deny all clients;",
         "allow dynamic bootp clients;",
         "allow authenticated clients;",
@@ -182,6 +178,21 @@ subnet 10.0.0.0 netmask 255.255.255.0 {{ pool {{ range 10.0.0.10;
         pool("deny dynamic bootp clients; range dynamic-bootp 10.0.0.11;"),
         "3:49: this pool denies BOOTP clients what its range allows them"
     );
+    // Who has a fixed address gets no other.
+    let fixed = "host a { hardware ethernet 0:0:0:0:0:1; fixed-address 10.0.1.5, 10.0.0.5; }";
+    let other = "host b { hardware ethernet 0:0:0:0:0:2; fixed-address 10.0.1.6; }";
+    for some in ["allow unknown-clients;", "allow unknown clients;", "deny known-clients;"] {
+        let text = format!(
+            "subnet 10.0.0.0 netmask 255.255.255.0 {{ pool {{ range 10.0.0.10; {some} }} }}
+             subnet 10.0.1.0 netmask 255.255.255.0 {{ }} {fixed}"
+        );
+        good(&text);
+        let said = bad(&format!("{text}{other}"));
+        assert!(
+            said.len() == 1 && said[0].contains("not all hosts have addresses here"),
+            "{said:?}"
+        );
+    }
     // What the whole subnet says is kept.
     let whole = |subnet: &str, pool: &str| {
         format!(
@@ -214,7 +225,7 @@ fn what_a_pool_would_tell_its_clients_alone_is_refused() {
         bad(&text("host h { hardware ethernet 0:0:0:0:0:1; }")),
         ["2:1: `host` is not allowed in a pool"]
     );
-    assert_eq!(bad("pool { }").len(), 2, "outside of all subnets, and without a range");
+    assert_eq!(bad("pool { }"), ["1:1: `pool` is not allowed outside of a declaration"]);
     let (_, warnings) = warned("subnet 10.0.0.0 netmask 255.255.255.0 { pool { } }");
     assert_eq!(warnings, ["1:41: warning: a pool without a range"]);
 }

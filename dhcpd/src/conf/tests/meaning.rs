@@ -177,6 +177,8 @@ fn a_scope_begins_with_what_was_said_until_then() {
          }",
     );
     assert_eq!(config.networks[0].name, "two words");
+    let dotted = good("shared-network floor-1.example { subnet 10.0.0.0 netmask 255.0.0.0 { } }");
+    assert_eq!(dotted.networks[0].name, "floor-1.example");
     assert_eq!(config.subnets[0].settings.default_lease_time, Some(43_200));
     assert_eq!(config.subnets[1].settings.default_lease_time, Some(7));
     assert_eq!(warnings, ["3:12: warning: subnets before this do not inherit it"]);
