@@ -45,6 +45,8 @@ pub struct Habits {
     pub informs: Option<Ipv4Addr>,
     /// It asks for this address: udhcpc.
     pub wants: Option<Ipv4Addr>,
+    /// It asks whether IPv6 is enough, and requests an address whatever the answer: udhcpc.
+    pub asks_for_ipv6: bool,
 }
 
 /// A running client.

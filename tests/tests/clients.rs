@@ -2,9 +2,10 @@
 
 #![cfg(target_os = "linux")]
 
-use tests::client::{ALL, Client, Kind};
+use std::process::Command;
+use tests::client::{ALL, Client, Habits, Kind};
 use tests::daemon::{Dhcpd, LIMIT};
-use tests::lab::Lab;
+use tests::lab::{Lab, binary};
 use tests::process::until;
 
 const CONFIG: &str = r#"
@@ -76,4 +77,25 @@ fn a_lease_survives_a_restart_and_so_does_its_place_in_the_set() {
     until("the set is as the leases say", LIMIT, || lab.server.set("leased") == [address]);
     client.renew();
     dhcpd.wait_for(&format!("DHCPACK on {address} to "));
+}
+
+/// RFC 8925 section 3.3: such an offer waits for no ping, though those are on, and may be requested.
+#[test]
+fn an_address_that_is_offered_with_option_108_is_not_pinged_and_may_be_requested() {
+    let lab = Lab::new();
+    lab.make_sets();
+    let config = "subnet 192.0.2.0 netmask 255.255.255.0 {
+        range 192.0.2.100 192.0.2.199; option ipv6-only-preferred 300;
+    }";
+    let mut dhcpd = Dhcpd::start(&lab, config, &TABLES);
+    let habits = Habits { asks_for_ipv6: true, ..Habits::default() };
+    let mut client = Client::start_with(&lab, Kind::Udhcpc, &habits);
+    let (address, _) = client.bound();
+    dhcpd.wait_for(&format!("DHCPACK on {address} to "));
+    until("the address is in the leased set", LIMIT, || lab.server.set("leased") == [address]);
+    let mut metrics = Command::new(binary("dhcpctl"));
+    let output = metrics.arg("-s").arg(lab.path("dhcpd.sock")).arg("metrics").output().unwrap();
+    let metrics = String::from_utf8(output.stdout).unwrap();
+    assert!(metrics.contains("\ndhcpd_pings_sent_total 0\n"), "{metrics}");
+    assert!(dhcpd.terminate().success());
 }

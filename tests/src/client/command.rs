@@ -61,6 +61,9 @@ fn udhcpc(lab: &Lab, habits: &Habits, script: &Path) -> Command {
     if let Some(address) = habits.wants {
         command.arg("-r").arg(address.to_string());
     }
+    if habits.asks_for_ipv6 {
+        command.args(["-O", "108"]);
+    }
     command
 }
 
