@@ -15,6 +15,9 @@ const MAX_NAME: usize = 253;
 /// What OpenBSD's dhcpd does with numbers that are too big.
 const CUT: &str = "takes this: it cuts the number to size, and says so in its log only";
 
+/// And with digits that are none of the number's: what is all hexadecimal digits may be a number.
+const DIGITS: &str = "takes this: it says in its log only that a digit is wrong";
+
 /// The words of one statement, read from the left.
 pub struct Arguments<'a> {
     /// Where they were written.
@@ -210,12 +213,14 @@ impl<'a> Arguments<'a> {
             return Err(Problem::error(offset, text));
         }
         if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return Err(self.expected(what));
+            let problem = self.expected(what);
+            let hex = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+            return Err(if hex { problem.there(DIGITS) } else { problem });
         }
         let base = if digits.len() > 1 && digits.starts_with(b"0") { 8 } else { 10 };
         if base == 8 && digits.iter().any(|digit| *digit > b'7') {
             let text = "a number that begins with 0 is octal; its digits are 0 to 7";
-            return Err(Problem::error(offset, text));
+            return Err(Problem::error(offset, text).there(DIGITS));
         }
         let value = digits.iter().try_fold(0i64, |value, digit| {
             value.checked_mul(base)?.checked_add(i64::from(digit - b'0'))
@@ -251,7 +256,9 @@ impl<'a> Arguments<'a> {
             _ => return Err(self.expected(what)),
         };
         if !word.iter().all(u8::is_ascii_digit) {
-            return Err(self.expected(what));
+            let problem = self.expected(what);
+            let hex = word.iter().all(u8::is_ascii_hexdigit);
+            return Err(if hex { problem.there(DIGITS) } else { problem });
         }
         let value = std::str::from_utf8(word).ok().and_then(|word| word.parse().ok());
         match value {

@@ -299,6 +299,19 @@ nonsense;";
 }
 
 #[test]
+fn q2_wrong_digits() {
+    let digits = "note: OpenBSD's dhcpd takes this: it says in its log only that a digit is wrong";
+    assert_eq!(
+        said("default-lease-time 08; max-lease-time 1f; subnet 10.0.0.0a netmask 255.0.0.0 { }"),
+        [format!("1:20: {digits}"), format!("1:39: {digits}"), format!("1:57: {digits}")]
+    );
+    assert_eq!(
+        said("default-lease-time 0x1f; max-lease-time x; subnet 10.0.0.x netmask 255.0.0.0 { }"),
+        [""; 0]
+    );
+}
+
+#[test]
 fn q11_fixed_addresses_within_ranges() {
     let text = "subnet 10.0.0.0 netmask 255.255.255.0 {
   range 10.0.0.50 10.0.0.60;
