@@ -96,6 +96,7 @@ use self::packet::Packet;
 use self::pending::Then;
 pub use self::reconfigure::interface_map;
 use crate::config::{Config, NetworkId};
+use crate::dotted::Dotted;
 use crate::lease::LeaseRecord;
 use crate::wire::code::{BOOTREQUEST, message, option};
 use crate::wire::message::{Message, ParseError};
@@ -438,7 +439,7 @@ impl Engine {
                 Then::Offer(held) => {
                     log::info!(
                         "DHCPOFFER on {} to {} via {}",
-                        Ipv4Addr::from(core.leases.get(slot).address),
+                        Dotted(core.leases.get(slot).address.into()),
                         held.hw,
                         core.via(held.relay, held.interface)
                     );

@@ -12,6 +12,7 @@ mod control;
 #[cfg(test)]
 mod crash;
 pub mod ctl;
+mod dotted;
 pub mod engine;
 pub mod hooks;
 pub mod icmp;

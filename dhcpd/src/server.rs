@@ -46,6 +46,9 @@ use wait::Source;
 /// How many batches are taken from one queue before the next have their turn; of DISCOVERs one.
 const TURNS: usize = 4;
 
+/// Milliseconds between two writes of log lines: more often is a system call for every packet.
+const LOG_APART: u64 = 10;
+
 /// Milliseconds after which log lines that syslogd did not take are tried again.
 const LOG_AGAIN: u64 = 100;
 
@@ -94,6 +97,8 @@ struct Server<'a> {
     control: Control,
     sync: sync::Link,
     asker: Asker,
+    /// Log lines stay in memory until then, in milliseconds.
+    log_again: u64,
     /// Who has something to say, as far as poll(2) knew.
     ready: Vec<Source>,
 }
@@ -123,7 +128,7 @@ impl Server<'_> {
             self.feed_helper(now);
             self.sync.speak(&mut self.engine, now);
             self.leases.step(now, self.parent)?;
-            log::logger().flush();
+            self.write_log(now);
         }
         // What was asked for is still answered: it costs one more sync at most.
         let Server { leases, mut engine, clock, mut teller, mut sync, .. } = self;
@@ -284,6 +289,15 @@ impl Server<'_> {
             log::warn!("pf table handler: {error}");
             self.helper = None;
             self.feed.disconnect();
+        }
+    }
+
+    /// Writes what was logged: at once if little is, together with what follows if much is. An error
+    /// and the end of the process do not wait for this.
+    fn write_log(&mut self, now: Now) {
+        if now.mono >= self.log_again && logger::backlog() {
+            log::logger().flush();
+            self.log_again = now.mono + if logger::backlog() { LOG_AGAIN } else { LOG_APART };
         }
     }
 

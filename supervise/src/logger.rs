@@ -21,6 +21,7 @@
 
 mod facility;
 
+use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -70,6 +71,11 @@ const CRITICAL: &str = "supervise::critical";
 
 static LINES: OnceLock<Mutex<Lines>> = OnceLock::new();
 static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+thread_local! {
+    /// The line that is being made. Taken while in use: what makes it may log as well.
+    static TEXT: Cell<String> = const { Cell::new(String::new()) };
+}
 
 /// Sends the log to `destination` from now on. `tag` names the program in syslog; `verbose` lets
 /// debug lines through.
@@ -133,8 +139,8 @@ pub fn fatal(text: fmt::Arguments<'_>) -> ! {
     std::process::exit(1)
 }
 
-/// Whether lines are waiting for a syslogd that did not take them at the last flush: a loop with
-/// nothing else to do should come round again soon.
+/// Whether lines are waiting: there has been no flush since they came, or syslogd did not take them
+/// at the last one. A loop with nothing else to do should come round again soon.
 pub fn backlog() -> bool {
     LINES.get().is_some_and(|lines| !lock(lines).ends.is_empty())
 }
@@ -194,8 +200,14 @@ fn install(lines: Lines, level: LevelFilter) -> Result<(), Error> {
         .filter_level(level)
         .write_style(WriteStyle::Never)
         .format(|line, record| {
-            line.write_all(&[severity(record)])?;
-            write!(line, "{}", record.args())
+            // In one piece: a line is made of many, and each of them costs there.
+            let mut text = TEXT.take();
+            text.clear();
+            text.push(char::from(severity(record)));
+            let made = text.write_fmt(*record.args());
+            let written = line.write_all(text.as_bytes());
+            TEXT.set(text);
+            made.map_err(io::Error::other).and(written)
         })
         .target(Target::Pipe(Box::new(Gather)))
         .build();
@@ -311,6 +323,8 @@ struct Lines {
     /// `tag[pid]: `; on stderr nothing, or `tag: `.
     head: String,
     facility: Facility,
+    /// So much is written at a time, whole lines if they are not longer.
+    piece: usize,
     bytes: Vec<u8>,
     /// Where in `bytes` each line ends.
     ends: Vec<usize>,
@@ -328,7 +342,8 @@ impl Lines {
         let name = title.as_ref().and_then(|title| title.split_once(": ")).map(|(_, name)| name);
         let name = name.unwrap_or(tag).to_owned();
         let facility = DAEMON;
-        Lines { out, name, head, facility, bytes: Vec::new(), ends: Vec::new(), lost: 0 }
+        let piece = piece();
+        Lines { out, name, head, facility, piece, bytes: Vec::new(), ends: Vec::new(), lost: 0 }
     }
 
     fn add(&mut self, severity: u8, text: &[u8]) {
@@ -371,7 +386,7 @@ impl Lines {
         }
         let written = match &mut self.out {
             Out::Stderr => {
-                to_stderr(&self.bytes, &self.ends);
+                to_stderr(&self.bytes, &self.ends, self.piece);
                 self.ends.len()
             }
             Out::Syslog(transport) => transport.send(&self.bytes, &self.ends),
@@ -389,16 +404,23 @@ impl Lines {
     }
 }
 
-/// Writes whole lines, no more at a time than a pipe takes in one piece: several processes share
-/// this descriptor. There is nobody to tell if it fails.
-fn to_stderr(bytes: &[u8], ends: &[usize]) {
+/// How much standard error takes in one piece, even if several processes share it: a file anything,
+/// what may be a pipe no more than that.
+fn piece() -> usize {
+    let is_file = nix::sys::stat::fstat(io::stderr())
+        .is_ok_and(|found| found.st_mode & libc::S_IFMT == libc::S_IFREG);
+    if is_file { usize::MAX } else { libc::PIPE_BUF }
+}
+
+/// Writes whole lines, no more at a time than `piece`. There is nobody to tell if it fails.
+fn to_stderr(bytes: &[u8], ends: &[usize], piece: usize) {
     let mut from = 0;
     let mut to = 0;
     let put = |from: usize, to: usize| {
         let _ = io::stderr().write_all(bytes.get(from..to).unwrap_or_default());
     };
     for &end in ends {
-        if end - from > libc::PIPE_BUF && to > from {
+        if end - from > piece && to > from {
             put(from, to);
             from = to;
         }
@@ -411,8 +433,9 @@ fn to_stderr(bytes: &[u8], ends: &[usize]) {
 
 /// Appends `text` with its control characters, of ASCII and of Unicode's second set, as `\ooo`.
 fn clean(text: &[u8], out: &mut Vec<u8>) {
-    let suspect = |&byte: &u8| byte < 0x20 || byte == 0x7f || byte == 0xc2;
-    if !text.iter().any(suspect) {
+    let suspect = |byte: u8| byte < 0x20 || byte == 0x7f || byte == 0xc2;
+    // To the end in any case: nearly every line is clean, and so it is many bytes at a time.
+    if !text.iter().fold(false, |found, &byte| found | suspect(byte)) {
         out.extend_from_slice(text);
         return;
     }

@@ -18,6 +18,7 @@ use super::pending::{Pending, Then};
 use super::pool::Pools;
 use super::{Actions, EngineOptions, Happening, Interface, Now, Share, answer};
 use crate::config::{Config, NetworkId, SubnetId};
+use crate::dotted::Dotted;
 use pfhelper::Verb;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -440,7 +441,7 @@ pub(super) enum Via<'a> {
 impl fmt::Display for Via<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Via::Relay(address) => address.fmt(f),
+            Via::Relay(address) => Dotted(*address).fmt(f),
             Via::Interface(name) => f.write_str(name),
         }
     }

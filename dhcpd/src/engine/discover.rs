@@ -9,6 +9,7 @@ use super::pool::Span;
 use super::why::{Nobody, Step, Witness};
 use super::{Actions, Share};
 use crate::config::SubnetId;
+use crate::dotted::Dotted;
 use crate::wire::code::message;
 use std::net::Ipv4Addr;
 
@@ -246,7 +247,7 @@ impl Core {
         if let Some(reply) = self.answer(packet, grant, &mut out.arena) {
             log::info!(
                 "DHCPOFFER on {} to {} via {}",
-                grant.address,
+                Dotted(grant.address),
                 packet.client.hw,
                 self.via_of(packet)
             );

@@ -10,6 +10,7 @@ use super::packet::Packet;
 use super::pending::Then;
 use super::{Actions, Change};
 use crate::config::{NetworkId, SubnetId};
+use crate::dotted::Dotted;
 use crate::wire::code::message;
 use std::net::Ipv4Addr;
 
@@ -61,7 +62,8 @@ impl Core {
         let asked = packet.requested();
         let address = asked.unwrap_or(ciaddr);
         log::info!(
-            "DHCPREQUEST for {address} from {} via {}",
+            "DHCPREQUEST for {} from {} via {}",
+            Dotted(address),
             packet.client.hw,
             self.via_of(packet)
         );
@@ -192,7 +194,8 @@ impl Core {
         let seconds = Some(seconds);
         let grant = Grant { kind: message::ACK, address, subnet, host: known.host, seconds };
         if let Some(mut reply) = self.answer(packet, &grant, &mut out.arena) {
-            log::info!("DHCPACK on {address} to {} via {}", packet.client.hw, self.via_of(packet));
+            let at = Dotted(address);
+            log::info!("DHCPACK on {at} to {} via {}", packet.client.hw, self.via_of(packet));
             reply.durable = true;
             self.counters.ack += 1;
             out.replies.push(reply);
@@ -219,7 +222,8 @@ impl Core {
         let seconds = Some(lease_time);
         let grant = Grant { kind: message::ACK, address, subnet, host: known.host, seconds };
         if let Some(reply) = self.answer(packet, &grant, &mut out.arena) {
-            log::info!("DHCPACK on {address} to {} via {}", packet.client.hw, self.via_of(packet));
+            let at = Dotted(address);
+            log::info!("DHCPACK on {at} to {} via {}", packet.client.hw, self.via_of(packet));
             self.counters.ack += 1;
             out.replies.push(reply);
             if let Some(sync) = &mut out.sync {

@@ -4,6 +4,7 @@
 //! take it for anything else than what it is.
 
 use super::{MAX_CLIENT_ID, MAX_HARDWARE, MAX_NAME, date};
+use crate::dotted::{self, Dotted};
 use crate::lease::LeaseView;
 
 /// Appends one record in the format of dhcpd.leases(5).
@@ -15,12 +16,7 @@ use crate::lease::LeaseView;
 pub fn append_record(out: &mut Vec<u8>, record: &LeaseView<'_>) {
     out.reserve(256);
     out.extend_from_slice(b"lease ");
-    for (i, octet) in record.address.octets().into_iter().enumerate() {
-        if i > 0 {
-            out.push(b'.');
-        }
-        append_decimal(out, octet);
-    }
+    out.extend_from_slice(Dotted(record.address).text(&mut [0; dotted::LONGEST]).as_bytes());
     out.extend_from_slice(b" {\n\tstarts ");
     out.extend_from_slice(&date::format(record.starts));
     out.extend_from_slice(b";\n\tends ");

@@ -149,6 +149,7 @@ impl Handed {
             changes: Changes::new(&start.config),
             control: Control::new(self.control, start, clock.now()),
             asker: Asker::default(),
+            log_again: 0,
             ready: Vec::new(),
             clock,
         })

@@ -4,7 +4,7 @@
 //! Nothing is lost by not looking: poll(2) names what is left, and what came since, the next time.
 //! An error or a hang-up is named as well, whatever was asked for, and is found by reading.
 
-use super::{LOG_AGAIN, Server};
+use super::Server;
 use crate::link::Link;
 use crate::socket::Queue;
 use crate::udp::Udp;
@@ -115,7 +115,7 @@ impl Server<'_> {
 
     fn timeout(&self) -> PollTimeout {
         let now = self.clock.now().mono;
-        let log = logger::backlog().then_some(now + LOG_AGAIN);
+        let log = logger::backlog().then_some(self.log_again);
         let confirm = self.confirm.map(|(_, at)| at);
         let (leases, sync) = (self.leases.next_step(), self.sync.due());
         let due = [self.engine.next_tick(), leases, self.control.due(), sync, confirm, log];
