@@ -3,8 +3,8 @@
 //!
 //! A schedule has one to four lives of a daemon. In each, clients (some of them share hardware or
 //! identifier) DISCOVER, REQUEST, renew, RELEASE and DECLINE; time passes, the clock is set, the
-//! configuration is reloaded, the lease file is rewritten again and again; the disk fills up, fails
-//! and is slow. Then the power goes or the process is killed, in the middle of any operation of the
+//! configuration is reloaded, the lease file is rewritten again and again and has room written ahead
+//! and cut off; the disk fills up, fails and is slow. Then the power goes or the process is killed, in the middle of any operation of the
 //! disk. After each crash, in whatever way unsynced writes and names may be found:
 //!
 //! - every lease that was acknowledged and is neither over, given back nor taken over by its own
@@ -34,28 +34,36 @@
 //! | the new file takes over unsynced | 8 |
 //! | the directory is not synced after the rename | 1 |
 //! | the directory is not synced at start | 210 |
-//! | a rename in doubt is taken for done | 55 |
-//! | after a rename that failed the new file is kept on | 602 |
+//! | a rename in doubt is taken for done | 1878 |
+//! | after a rename that failed the new file is kept on | 450 |
 //! | during a rewrite only the old file gets records | 1 |
-//! | once the new file is whole, only it gets records | 13 |
+//! | once the new file is whole, only it gets records | 3 |
 //! | once it is whole, it is not synced with each group | 4 |
-//! | a group counts if either file has it | 8 |
+//! | a group counts if either file has it | 47 |
 //! | leases are copied behind the records that came later | 24 |
 //! | leases kept aside are not copied | 3 |
-//! | a lease that a reload brings back is not written again | 1975 |
-//! | a line that a crash left open is not closed | 138 |
-//! | a record with a gap in it is believed | 140 |
-//! | a failed sync is trusted later | 368 |
-//! | what a failed write has left is not taken back | 1070 |
-//! | it is taken back by a sync without a truncation | 8 |
-//! | its truncation is not synced | 13070 |
+//! | a lease that a reload brings back is not written again | 18 |
+//! | a line that a crash left open is not closed | 43 |
+//! | a record with a gap in it is believed | 46 |
+//! | a failed sync is trusted later | 268 |
+//! | what a failed write has left is not taken back | 502 |
+//! | it is taken back by a sync without a truncation | 308 |
+//! | its truncation is not synced | 18043 |
 //! | of two records for an address the first one counts | 3 |
-//! | no rewrite after a failure | 35 |
-//! | the rewrite after a failure waits for a minute | 47 |
+//! | no rewrite after a failure | 55 |
+//! | the rewrite after a failure waits for a minute | 103 |
 //! | no rewrite when the clock was set | 1 |
+//! | newlines within a record are no gap | 140 |
+//! | a group that fits into the room is not synced | 2 |
+//! | records and room that could not be written count as written | 5 |
+//! | where there is room, what a failed write has left is not taken back | 1402 |
+//! | with the room the end of the last record is cut off | 1 |
+//! | behind room that a crash left, records go on without a newline before them | 680 |
 //!
-//! Two faults do no harm here and are not seen: what was found at start is not synced (the first
-//! group does it), and a RELEASE is not recorded (the address stays taken).
+//! Four faults do no harm here and are not seen: what was found at start is not synced (the first
+//! group does it), a RELEASE is not recorded (the address stays taken), records go on behind the room
+//! that a crash left, and room that could not be written is not cut off before the group is written
+//! without it. Where the rule of newlines is only too lenient, `leasefile`'s own tests see it.
 
 pub(crate) mod disk;
 mod inode;

@@ -174,6 +174,15 @@ fn what_failed_takes_its_room_along() {
     directory.set_room(1000);
     group(&mut commit, "four\n").unwrap();
     assert_eq!(text(&directory, FILE), "one\nfour\n");
+
+    // The next group has to write room again.
+    let (directory, mut commit) = busy();
+    group(&mut commit, "one\n").unwrap();
+    directory.set_faults(Faults { write: 1, ..Faults::default() });
+    group(&mut commit, "two\n").unwrap_err();
+    directory.set_faults(Faults::default());
+    group(&mut commit, "four\n").unwrap();
+    assert_eq!(text(&directory, FILE), format!("one\nfour\n{}", "\n".repeat(16)));
 }
 
 #[test]
