@@ -417,18 +417,13 @@ impl Message for ToParent {
     }
 }
 
-/// A reason is for a log line: one that would not fit a message loses its end, but no half of a
-/// character.
+/// A reason is for a log line: one that would not fit a message loses its end.
 fn cut(reason: &str) -> &[u8] {
     cut_at(reason, 4096)
 }
 
 fn cut_at(reason: &str, most: usize) -> &[u8] {
-    let mut end = reason.len().min(most);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    &reason.as_bytes()[..end]
+    proto::unix::cut(reason, most).as_bytes()
 }
 
 fn text(input: &mut Reader<'_>) -> String {

@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use proto::unix::{Error, Message, Reader, Writer, no_fd};
+use proto::unix::{Error, Message, Reader, Writer, cut, no_fd};
 
 use crate::{
     Command, FromParent, FromServer, MAX_ADDRESSES, MAX_COMMANDS, Report, Table, Tables, ToServer,
@@ -141,7 +141,7 @@ impl Message for ToServer {
                     .u32(*applied)
                     .u32(*missing)
                     .u32(*failed)
-                    .str(cut(detail));
+                    .str(cut(detail, MAX_TEXT));
                 REPORT
             }
             ToServer::Flushed => FLUSHED,
@@ -191,14 +191,6 @@ fn table(reader: &mut Reader<'_>) -> Result<Option<Table>, Error> {
         "" => Ok(None),
         name => name.parse().map(Some).map_err(|_| Error::Malformed("not the name of a table")),
     }
-}
-
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or(text)
 }
 
 #[cfg(test)]

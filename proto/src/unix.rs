@@ -27,4 +27,4 @@ pub use channel::{Channel, Message, no_fd, pair};
 pub use error::Error;
 pub use header::{HEADER, Header, MAX_MESSAGE, MAX_PAYLOAD, parse_header};
 pub use path::{Acceptor, Connection, Listener, Peer, connect};
-pub use payload::{Reader, Writer};
+pub use payload::{Reader, Writer, cut};

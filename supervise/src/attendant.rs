@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
-use proto::unix::{Channel, Error as ChannelError, Message, no_fd};
+use proto::unix::{Channel, Error as ChannelError, Message, cut, no_fd};
 
 use crate::{Child, Error, Exit, Program};
 
@@ -31,7 +31,7 @@ impl Message for Answer {
             Answer::Ready => 1,
             Answer::Refused(why) => {
                 // Room for any reason there can be, and a bound for what could be none.
-                payload.extend(why.bytes().take(4096));
+                payload.extend_from_slice(cut(why, 4096).as_bytes());
                 2
             }
         }

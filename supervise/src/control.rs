@@ -8,7 +8,7 @@ mod listening;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use proto::unix::{Error, Message, Reader, Writer, no_fd};
+use proto::unix::{Error, Message, Reader, Writer, cut, no_fd};
 use serde::Serialize;
 
 pub use listening::Listening;
@@ -167,8 +167,7 @@ impl Status {
 
 /// As much of a text as a message has room for.
 fn short(text: &str) -> &str {
-    let end = (0..=LONGEST.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
-    text.get(..end.unwrap_or(0)).unwrap_or_default()
+    cut(text, LONGEST)
 }
 
 /// Where the control socket of this name is; the lock of the same name lies beside it.

@@ -440,14 +440,9 @@ fn address(input: &mut Reader<'_>) -> Result<IpAddr, Error> {
     Ok(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical())
 }
 
-/// A reason is for a log line: one that would not fit a message loses its end, but no half of a
-/// character.
+/// A reason is for a log line: one that would not fit a message loses its end.
 pub(crate) fn cut(reason: &str) -> &[u8] {
-    let mut end = reason.len().min(LONGEST_REASON);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason.as_bytes().get(..end).unwrap_or_default()
+    proto::unix::cut(reason, LONGEST_REASON).as_bytes()
 }
 
 fn text(bytes: &[u8]) -> String {

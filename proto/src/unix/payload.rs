@@ -167,11 +167,25 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// As much of a text as may be so many bytes, without half of a character at its end: what is said
+/// in words, a reason say, is cut rather than not said.
+pub fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        for (most, left) in [(0, ""), (1, "a"), (2, "a"), (3, "aé"), (4, "aéb"), (9, "aéb")] {
+            assert_eq!(cut("aéb", most), left, "{most}");
+        }
+    }
 
     #[derive(Clone, Debug, PartialEq)]
     enum Field {

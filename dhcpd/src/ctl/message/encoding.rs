@@ -5,7 +5,7 @@ use crate::config::{Hardware, MAX_HARDWARE};
 use crate::engine::inspect::{Entry, Filter, PoolUse, State};
 use crate::engine::orders::Order;
 use crate::engine::why::{Question, Step};
-use proto::unix::{Error, Message, Reader, Writer, no_fd};
+use proto::unix::{Error, Message, Reader, Writer, cut as cut_at, no_fd};
 use std::os::fd::OwnedFd;
 
 /// A text is not longer, in bytes.
@@ -139,15 +139,6 @@ impl Message for Answer {
 
 fn cut(text: &str) -> &str {
     cut_at(text, LONGEST)
-}
-
-/// No half of a character is left.
-fn cut_at(text: &str, most: usize) -> &str {
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 fn text(input: &mut Reader<'_>) -> Result<String, Error> {
