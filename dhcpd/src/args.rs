@@ -89,6 +89,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Stri
             args.interfaces.push(text("interface", &word)?);
             break;
         }
+        if bytes.starts_with(b"--") {
+            return Err(format!("unknown option {}", bytes.escape_ascii()));
+        }
         let mut at = 1;
         while let Some(&flag) = bytes.get(at) {
             at += 1;
@@ -233,6 +236,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         assert_eq!(run("-x").unwrap_err(), "unknown option -x");
+        assert_eq!(run("--config x").unwrap_err(), "unknown option --config");
         assert_eq!(run("-c").unwrap_err(), "option -c requires an argument");
         assert!(run("-T 0").unwrap_err().contains("-T 0"));
         assert!(run("-A a/b/c/d").unwrap_err().starts_with("-A a/b/c/d: "));

@@ -25,6 +25,9 @@ fn main() -> ExitCode {
             None => ended(Err(format!("there is no process \"{title}\""))),
         };
     }
+    if let Some(said) = supervise::about("dhcpd", args::USAGE) {
+        return said;
+    }
     if let Err(error) = daemon::close_inherited() {
         eprintln!("dhcpd: close inherited descriptors: {error}");
         return ExitCode::FAILURE;

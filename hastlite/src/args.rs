@@ -48,6 +48,9 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Args, String> {
         if flags == "-" {
             break;
         }
+        if flags.starts_with('-') {
+            return Err(format!("{text}: no such flag"));
+        }
         let mut rest = flags.chars();
         while let Some(flag) = rest.next() {
             // The value is what is left of the word, or the next word.

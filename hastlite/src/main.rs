@@ -30,6 +30,9 @@ fn main() -> ExitCode {
             None => ended(Err(format!("there is no process \"{title}\""))),
         };
     }
+    if let Some(said) = supervise::about("hastlite", args::USAGE) {
+        return said;
+    }
     if let Err(error) = daemon::close_inherited() {
         eprintln!("hastlite: close inherited descriptors: {error}");
         return ExitCode::from(OSERR);

@@ -56,9 +56,15 @@ use handler::{Handler, ParentChannel};
 /// Whom the handler becomes.
 const USER: &str = "_dhcp";
 
+/// What somebody is told who starts it by hand.
+const USAGE: &str = "this is dhcpd's pf table handler; dhcpd -A, -C or -L starts it";
+
 fn main() -> ExitCode {
     if supervise::role().is_none() {
-        eprintln!("pfhelper: this is dhcpd's pf table handler; dhcpd -A, -C or -L starts it");
+        if let Some(said) = supervise::about("pfhelper", USAGE) {
+            return said;
+        }
+        eprintln!("pfhelper: {USAGE}");
         return ExitCode::FAILURE;
     }
     supervise::leave_signals_to_parent();

@@ -57,6 +57,7 @@ pub mod reaper;
 pub mod restart;
 pub mod track;
 
+mod about;
 mod child;
 mod credentials;
 mod empty;
@@ -103,6 +104,7 @@ mod ids;
 #[cfg_attr(not(target_os = "openbsd"), path = "syslog_socket.rs")]
 mod syslog;
 
+pub use about::about;
 pub use attendant::{Answer, Attendant};
 pub use child::{
     CHANNEL_FD, Child, Program, SYSLOG_FD, inherited_channel, leave_signals_to_parent, role, start,

@@ -1,5 +1,6 @@
 //! hastctl(8): looks after the resources of this node. All that it does is in the library's `ctl`.
 
+use hastlite::ctl::args::USAGE;
 use hastlite::ctl::watch::Screen;
 use hastlite::ctl::{Output, run};
 use std::io::{self, IsTerminal};
@@ -9,6 +10,9 @@ use std::process::ExitCode;
 const WIDTH: usize = 80;
 
 fn main() -> ExitCode {
+    if let Some(said) = supervise::about("hastctl", USAGE) {
+        return said;
+    }
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     let width = terminal::columns(&out).unwrap_or(WIDTH);
     let screen = Screen { terminal: out.is_terminal(), width };
