@@ -24,6 +24,9 @@ use std::os::fd::{AsFd, OwnedFd};
 const MOST: usize = 16;
 /// The most of them who are not root.
 const MOST_OTHERS: usize = 8;
+/// Milliseconds for which nobody is accepted after that failed: out of descriptors, mostly, and who
+/// waits in the listening socket would be seen again at once.
+const PAUSE: u64 = 1000;
 /// Milliseconds that somebody may take no answers, or ask for nothing.
 const PATIENCE: u64 = 10_000;
 
@@ -31,6 +34,8 @@ const PATIENCE: u64 = 10_000;
 #[derive(Default)]
 pub(super) struct Control {
     acceptor: Option<Acceptor>,
+    /// Until when nobody is accepted, if so.
+    pause: Option<u64>,
     sessions: Vec<Session>,
     /// The number of the next session, and whose turn it is to have a piece made.
     number: u64,
@@ -61,7 +66,7 @@ impl Control {
 
     /// What to wait for.
     pub(super) fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let room = self.sessions.len() < MOST;
+        let room = self.sessions.len() < MOST && self.pause.is_none();
         let listening = self.acceptor.iter().filter(move |_| room);
         let listening = listening.map(|acceptor| PollFd::new(acceptor.as_fd(), PollFlags::POLLIN));
         listening.chain(self.sessions.iter().filter_map(Session::poll_fd))
@@ -69,11 +74,14 @@ impl Control {
 
     /// When there is something to do even if nothing comes, in milliseconds.
     pub(super) fn due(&self) -> Option<u64> {
-        self.sessions.iter().filter_map(Session::due).min()
+        self.sessions.iter().filter_map(Session::due).chain(self.pause).min()
     }
 
     fn accept(&mut self, now: Now) {
-        let Some(acceptor) = &self.acceptor else { return };
+        self.pause = self.pause.filter(|until| now.mono < *until);
+        let Some(acceptor) = self.acceptor.as_ref().filter(|_| self.pause.is_none()) else {
+            return;
+        };
         // Who is turned away may come again and again, faster than this ends.
         for _ in self.sessions.len()..MOST {
             match acceptor.accept() {
@@ -91,6 +99,7 @@ impl Control {
                 Ok(None) => return,
                 Err(error) => {
                     log::warn!("dhcpctl: {error}");
+                    self.pause = Some(now.mono.saturating_add(PAUSE));
                     return;
                 }
             }
@@ -116,7 +125,7 @@ impl Server<'_> {
     /// Takes in what is asked, and answers what can be.
     pub(super) fn serve_control(&mut self, now: Now) -> Result<(), String> {
         let woken = self.is_ready(Source::Control);
-        if woken {
+        if woken || self.control.pause.is_some() {
             self.control.accept(now);
         }
         for index in 0..self.control.sessions.len() {
@@ -292,5 +301,31 @@ fn name(request: &Request) -> &'static str {
         Request::Reload => "reload",
         Request::Pools => "pools",
         Request::Counters => "counters",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+
+    /// A socket on which nobody can be accepted, as on any when there is no descriptor left.
+    #[test]
+    fn nobody_is_accepted_for_a_second_after_that_failed() {
+        let socket = UnixDatagram::unbound().expect("a socket");
+        let acceptor = Some(Acceptor::from_fd(socket.into()));
+        let mut control = Control { acceptor, ..Control::default() };
+        let at = |mono| Now { wall: 0, mono };
+        assert_eq!((control.poll_fds().count(), control.due()), (1, None));
+        control.accept(at(5000));
+        assert_eq!((control.poll_fds().count(), control.due()), (0, Some(6000)));
+        control.accept(at(5999));
+        assert_eq!((control.poll_fds().count(), control.due()), (0, Some(6000)));
+        // It is tried again, and fails again.
+        control.accept(at(6000));
+        assert_eq!((control.poll_fds().count(), control.due()), (0, Some(7000)));
+        control.acceptor = None;
+        control.accept(at(7000));
+        assert_eq!(control.due(), None);
     }
 }
