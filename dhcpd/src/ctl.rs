@@ -65,7 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output<'_
         Ok(()) => 0,
         Err(why) => {
             for line in why.iter().flat_map(|why| why.lines()) {
-                let _ = writeln!(output.err, "dhcpctl: {}", render::printable(line));
+                let _ = writeln!(output.err, "dhcpctl: {}", render::quoted(line));
             }
             exit::FAILED
         }

@@ -18,6 +18,12 @@ pub fn printable(text: &str) -> String {
     text.chars().map(clean).collect()
 }
 
+/// The same of a line that quotes a file: a caret under a line that begins with a tab stands behind
+/// one too.
+pub fn quoted(line: &str) -> String {
+    line.split('\t').map(printable).collect::<Vec<_>>().join("\t")
+}
+
 /// Names are any bytes at all.
 fn name(bytes: &[u8]) -> String {
     printable(&String::from_utf8_lossy(bytes))
@@ -206,4 +212,16 @@ pub fn counters(counters: &[Counter]) -> String {
         let _ = writeln!(out, "{:<48} {count}", printable(&format!("{name}{value}")));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_do_something_to_a_terminal_is_shown() {
+        assert_eq!(printable("a\tb\x1b[2J"), "a\\tb\\u{1b}[2J");
+        // But a quoted line stands above its caret.
+        assert_eq!(quoted("\t\trange\x1b x;"), "\t\trange\\u{1b} x;");
+    }
 }
