@@ -74,7 +74,7 @@ fn start(mut args: Args) -> Result<(), String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("must be started as root: it opens packet sockets and port 67".to_owned());
     }
-    let (mut listening, first) = parent::Listening::start(&args.interfaces, args.udp, &config)?;
+    let (listening, first) = parent::Listening::start(&args.interfaces, args.udp, &config)?;
     let sync = sync::open::open(&args.sync_targets, args.sync_listen.as_deref())?;
     if args.leases == Path::new(args::LEASES)
         && let Some(folder) = args.leases.parent()
@@ -97,10 +97,9 @@ fn start(mut args: Args) -> Result<(), String> {
         (Destination::Syslog, readiness)
     };
     logger::init(destination, "dhcpd", args.verbose).map_err(|e| e.to_string())?;
-    let interfaces = listening.adopt(first);
     let sources = sources.into_recorded().encode();
     let reload = parent::Reload::new(&args, base, config, listening, readiness.notifier());
-    let service = parent::Service { args: &args, sources: &sources, interfaces, reload, sync };
+    let service = parent::Service { args: &args, sources: &sources, first, reload, sync };
     let result = parent::run(service, readiness);
     if let Err(reason) = &result
         && !args.foreground

@@ -8,7 +8,7 @@ mod interfaces;
 mod names;
 mod reload;
 
-pub use interfaces::Listening;
+pub use interfaces::{Listening, Plan};
 pub use reload::Reload;
 mod control;
 
@@ -66,8 +66,8 @@ pub struct Service<'a> {
     pub args: &'a Args,
     /// The configuration as the server will read it again.
     pub sources: &'a [u8],
-    /// The interfaces that are served, as the server is told of them.
-    pub interfaces: Vec<ToServer>,
+    /// The interfaces that are to be served.
+    pub first: Plan,
     /// What keeps both up to date.
     pub reload: Reload,
     /// What `-Y` and `-y` ask for.
@@ -111,7 +111,7 @@ pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
     };
     let (child, channel) = supervise::start(Program::Myself, SERVER, &[]).map_err(text)?;
     let server = Server { child, channel: Channel::from_fd(channel).map_err(text)?, ready: false };
-    let Service { args, sources, interfaces, reload, sync } = service;
+    let Service { args, sources, first, reload, sync } = service;
     let mut parent = Parent {
         signals,
         store,
@@ -126,7 +126,7 @@ pub fn run(service: Service<'_>, readiness: Readiness) -> Result<(), String> {
     parent.want_names();
 
     let result = parent
-        .hand_over(args, sources, interfaces, (udp, udp_mode, icmp), sync)
+        .hand_over(args, sources, first, (udp, udp_mode, icmp), sync)
         .and_then(|()| parent.until_ready())
         .and_then(|()| match parent.quit {
             // Told to end before service had begun, which then is never said.
@@ -148,11 +148,13 @@ impl Parent {
         &mut self,
         args: &Args,
         sources: &[u8],
-        interfaces: Vec<ToServer>,
+        first: Plan,
         (udp, udp_mode, icmp): (Option<Queues>, Option<Queues>, OwnedFd),
         sync: Option<Opened>,
     ) -> Result<(), String> {
         self.tell_sources(sources)?;
+        // Everything has been opened by now; nobody is told that we listen if we do not.
+        let interfaces = self.reload.begin(first);
         interfaces.iter().try_for_each(|interface| self.tell(interface))?;
         if let Some(udp) = udp {
             self.tell(&ToServer::Udp(udp.others))?;

@@ -54,6 +54,11 @@ impl Reload {
         Reload { name, base, config, listening, notifier, wanted, asked, under_way }
     }
 
+    /// Takes the interfaces that are served at first, and says so; returns the messages for the server.
+    pub(super) fn begin(&mut self, first: Plan) -> Vec<ToServer> {
+        self.listening.adopt(first)
+    }
+
     /// The configuration as the server has it.
     pub(super) fn config(&self) -> &Config {
         &self.config
