@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::caller::Script;
-use super::proc::eventually;
+use super::proc::{appears, eventually};
 use super::program::STRANGER;
 
 pub fn hang_up() {
@@ -72,8 +72,7 @@ pub fn limit() {
     let path = script.path("three");
     let mut call = script.call(&["stay", path.to_str().expect("UTF-8")]);
     let mut three = call.spawn().expect("the client runs");
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(!path.exists(), "three at once");
+    assert!(!appears(&path, Duration::from_millis(300)), "three at once");
     script.release("one");
     assert!(one.wait().expect("wait").success());
     eventually("the third has its turn", || path.exists());
@@ -90,8 +89,7 @@ pub fn idle() {
     // A call that runs is not nothing to do.
     let (mut client, program, _) = script.stay("long", "");
     let server = program.parent().parent();
-    std::thread::sleep(Duration::from_millis(600));
-    assert!(server.exists(), "not idle");
+    assert!(!server.ends(Duration::from_millis(600)), "not idle");
     script.release("long");
     assert!(client.wait().expect("wait").success());
     eventually("the server ends", || !server.exists());

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 /// A process, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,16 @@ impl Process {
 
     pub fn exists(self) -> bool {
         self.relations().is_some()
+    }
+
+    /// Whether it ends within this time.
+    pub fn ends(self, within: Duration) -> bool {
+        // SAFETY: numbers; the result is checked.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0) };
+        let Ok(fd @ 0..) = RawFd::try_from(fd) else { return true };
+        // SAFETY: the kernel has just made it, and nobody else knows it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        readable(fd.as_fd(), Instant::now() + within)
     }
 
     pub fn parent(self) -> Process {
@@ -85,6 +100,32 @@ impl Process {
 
 /// Asks again until `condition` holds; panics if it does not within a minute. The pause between two
 /// questions only saves work: nothing depends on its length.
+/// Whether there is such a file within this time.
+pub fn appears(path: &Path, within: Duration) -> bool {
+    let until = Instant::now() + within;
+    let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).expect("inotify");
+    let folder = path.parent().expect("a folder");
+    let created = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+    watch.add_watch(folder, created).expect("watch");
+    while !path.exists() {
+        if !readable(watch.as_fd(), until) {
+            return false;
+        }
+        let _ = watch.read_events();
+    }
+    true
+}
+
+/// Whether there is something to read by this time.
+fn readable(fd: BorrowedFd<'_>, until: Instant) -> bool {
+    let left = until.saturating_duration_since(Instant::now());
+    let timeout = PollTimeout::try_from(left).expect("a short time");
+    match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout) {
+        Ok(count) => count > 0,
+        Err(errno) => panic!("poll: {errno}"),
+    }
+}
+
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !condition() {

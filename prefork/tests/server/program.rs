@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -106,8 +106,7 @@ fn run(call: &Call) -> ExitCode {
             left.args(["-c", script, "sh", word(1), word(2)]).spawn().expect("spawn");
             let path = PathBuf::from(word(2));
             proc::eventually("the trap is set", || path.exists());
-            std::thread::sleep(Duration::from_millis(100));
-            let early = PathBuf::from(word(1)).exists();
+            let early = proc::appears(Path::new(word(1)), Duration::from_millis(100));
             return ExitCode::from(if early { 1 } else { 7 });
         }
         other => panic!("unknown: {other}"),
