@@ -1,8 +1,8 @@
 //! What several fuzz targets start from: a log that formats every line and drops it, and an engine
-//! with two small networks. Their addresses are those of the wires that seeds are captured on
+//! with two small networks, as it is without a word about anything else or with all that there is. Their addresses are those of the wires that seeds are captured on
 //! (`tests/tests/captures.rs`), so that what real clients say means something to it.
 
-use dhcpd::config::{Config, Host, Place, Range, Settings, SharedNetwork, Subnet};
+use dhcpd::config::{Class, Config, Host, Place, Range, Settings, SharedNetwork, Subnet};
 use dhcpd::engine::{Engine, EngineOptions, Interface};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -48,6 +48,16 @@ pub fn log_to_nowhere() {
 /// `192.0.2.0/24` with .10 to .17, on which we are, and `198.51.100.0/24` with .10 to .13 behind the
 /// relay agent; client 02:00:00:00:00:07 has the fixed address 192.0.2.30.
 pub fn engine() -> Engine {
+    built(false)
+}
+
+/// The same with every statement there is: dynamic BOOTP, leasequery, rapid commit, names from the DNS,
+/// subnet selection, classes, and clients that are told to do without IPv4.
+pub fn engine_with_everything() -> Engine {
+    built(true)
+}
+
+fn built(everything: bool) -> Engine {
     let at = || Place { file: "fuzz".into(), line: 1, column: 1 };
     let mut settings = Settings {
         default_lease_time: Some(600),
@@ -57,13 +67,40 @@ pub fn engine() -> Engine {
     };
     settings.options.set(3, SERVER.octets().to_vec());
     settings.options.set(15, b"fuzz.example".to_vec());
+    if everything {
+        let on = Some(true);
+        settings = Settings {
+            min_lease_time: Some(60),
+            dynamic_bootp_lease_length: Some(300),
+            dynamic_bootp: on,
+            get_lease_hostnames: on,
+            use_host_decl_names: on,
+            use_lease_addr_for_default_route: on,
+            always_reply_rfc1048: on,
+            rapid_commit: on,
+            leasequery: on,
+            subnet_selection: on,
+            withhold_ipv4: on,
+            server_name: Some(b"server".to_vec()),
+            next_server: Some(SERVER),
+            ..settings
+        };
+        settings.options.set(108, 300u32.to_be_bytes().to_vec());
+        settings.options.set(121, [&[0][..], &SERVER.octets()].concat());
+    }
+    let class = |value: &[u8], boot: &[u8]| Class {
+        value: value.to_vec(),
+        settings: Settings { filename: Some(boot.to_vec()), ..Settings::default() },
+        at: at(),
+    };
+    let (vendor, user) = (class(b"PXEClient", b"pxe"), class(b"iPXE", b"ipxe"));
     let subnet = |network: u8, last: u8| Subnet {
         network: usize::from(network),
         net: format!("{}/24", address(network, 0)).parse().expect("a network"),
         ranges: vec![Range {
             low: address(network, 10),
             high: address(network, last),
-            dynamic_bootp: false,
+            dynamic_bootp: everything,
         }],
         settings: settings.clone(),
         at: at(),
@@ -86,6 +123,8 @@ pub fn engine() -> Engine {
         networks: vec![network(0), network(1)],
         subnets: vec![subnet(0, 17), subnet(1, 13)],
         hosts: vec![host],
+        vendor_classes: if everything { vec![vendor] } else { Vec::new() },
+        user_classes: if everything { vec![user] } else { Vec::new() },
         root: settings.clone(),
         ..Config::default()
     };

@@ -6,7 +6,7 @@
 use dhcpd::engine::{Actions, Now};
 use dhcpd::sync::own::{self, Datagram, Digests, Hello, Kind};
 use dhcpd::sync::{Options, Outbox, Sync, open, openbsd, record};
-use fuzz::{SERVER, START, address, engine, log_to_nowhere};
+use fuzz::{SERVER, START, address, engine_with_everything, log_to_nowhere};
 use libfuzzer_sys::fuzz_target;
 use std::net::SocketAddrV4;
 
@@ -23,7 +23,7 @@ fuzz_target!(init: log_to_nowhere(), |bytes: &[u8]| {
 
     let source = SocketAddrV4::new(address(0, 2), 8067);
     let keys = open::keys(b"a key that the fuzzer may as well have");
-    let mut engine = engine();
+    let mut engine = engine_with_everything();
     let mut out = Actions { sync: Some(Vec::new()), ..Actions::default() };
     let now = |seconds: u64| Now { wall: START + seconds as i64, mono: seconds * 1000 };
     engine.tick(now(0), &mut out);
