@@ -31,7 +31,8 @@ fn start_stop_and_nobody_is_left() {
     assert!(left.is_empty(), "{left:?}");
     // Who did it is in the log: our own process.
     let line = format!("SIGTERM from pid {} (uid 0, ", std::process::id());
-    assert!(dhcpd.log().contains(&line), "{}", dhcpd.log());
+    let log = dhcpd.whole_log();
+    assert!(log.contains(&line), "{log}");
 }
 
 #[test]
@@ -127,7 +128,8 @@ fn a_killed_server_ends_all_of_it_with_the_reason() {
     let all = process::descendants(dhcpd.pid());
     process::kill(dhcpd.server(), Signal::SIGKILL);
     assert_eq!(dhcpd.ended().code(), Some(1));
-    assert!(dhcpd.log().contains("dhcpd: server killed by SIGKILL"), "{}", dhcpd.log());
+    let log = dhcpd.whole_log();
+    assert!(log.contains("dhcpd: server killed by SIGKILL"), "{log}");
     assert!(all.iter().all(|pid| !alive(*pid)));
 }
 
