@@ -1,11 +1,17 @@
 //! A lease file of anybody's: read without a crash in bounded steps; whatever was understood is
-//! written, and read back the same.
+//! written, and read back the same, but for names that are not written as not every reader could be
+//! trusted with them.
 
 #![no_main]
 
+use dhcpd::lease::LeaseRecord;
 use dhcpd::leasefile::{append_record, read};
 use fuzz::{START, engine, log_to_nowhere};
 use libfuzzer_sys::fuzz_target;
+
+fn is_written(name: &[u8]) -> bool {
+    name.iter().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(byte))
+}
 
 fuzz_target!(init: log_to_nowhere(), |input: &[u8]| {
     let mut engine = engine();
@@ -21,7 +27,12 @@ fuzz_target!(init: log_to_nowhere(), |input: &[u8]| {
         let mut text = Vec::new();
         append_record(&mut text, &record.view());
         let mut again = read(&text);
-        assert_eq!(again.next(), Some(Ok(record.clone())), "{}", String::from_utf8_lossy(&text));
+        let written = LeaseRecord {
+            client_hostname: record.client_hostname.clone().filter(|name| is_written(name)),
+            hostname: record.hostname.clone().filter(|name| is_written(name)),
+            ..record.clone()
+        };
+        assert_eq!(again.next(), Some(Ok(written)), "{}", String::from_utf8_lossy(&text));
         assert_eq!(again.next(), None);
         engine.load(record, now);
     }
