@@ -163,7 +163,7 @@ fn users_have_a_place_of_their_own() {
     let name = name("user");
     // What was built need not be where everybody may execute it.
     let program = folder.file("program");
-    std::fs::copy(env!("CARGO_BIN_EXE_supervise"), &program).expect("copy");
+    kit::copy_program(env!("CARGO_BIN_EXE_supervise").as_ref(), program.as_ref());
     let user = |words: &[&str]| {
         let mut command = std::process::Command::new(&program);
         command.args(words).uid(uid).gid(uid).env("XDG_RUNTIME_DIR", &folder.0);

@@ -67,7 +67,7 @@ fn a_second_daemon_s_stale_pid_file() {
     let folder = std::env::temp_dir().join(format!("tandem-story-{}", std::process::id()));
     std::fs::create_dir(&folder).expect("a directory");
     let (second, file) = (folder.join("second"), folder.join("second.pid"));
-    std::fs::copy("/bin/sh", &second).expect("copy");
+    kit::copy_program("/bin/sh".as_ref(), &second);
     for witness in ["trace", "audit", "ptrace"] {
         let (child, thread, process) = daemon(witness);
         std::fs::write(&file, format!("{thread}\n")).expect("yesterday's number");

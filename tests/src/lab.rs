@@ -295,6 +295,13 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// Copies a program that is to be run. By another process: what is open for writing cannot be executed,
+/// and while we had it open so would a child that another test starts just then.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().expect("run cp");
+    assert!(copied.success(), "copy {} to {}", from.display(), to.display());
+}
+
 fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().expect("run a program");
     assert!(

@@ -8,7 +8,7 @@ use nix::mount::{MsFlags, mount};
 use std::path::Path;
 use std::process::{Command, Output};
 use tests::daemon::{Dhcpd, LIMIT};
-use tests::lab::{Lab, binary};
+use tests::lab::{Lab, binary, copy_program};
 use tests::wire::Relay;
 
 const GOOD: &str = "subnet 192.0.2.0 netmask 255.255.255.0 { range 192.0.2.100 192.0.2.110; }\n";
@@ -257,7 +257,7 @@ fn without_its_handler_s_program_it_refuses() {
     let lab = Lab::new();
     lab.make_sets();
     let alone = lab.path("dhcpd");
-    std::fs::copy(binary("dhcpd"), &alone).expect("copy a program");
+    copy_program(&binary("dhcpd"), &alone);
     refuses(&lab, &[], &alone, &["-L", "leased"], "pfhelper");
 }
 
@@ -282,7 +282,7 @@ fn without_its_user_it_refuses() {
 fn without_root_it_refuses() {
     let lab = Lab::new();
     let copy = lab.path("dhcpd");
-    std::fs::copy(binary("dhcpd"), &copy).expect("copy a program");
+    copy_program(&binary("dhcpd"), &copy);
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     refuses(&lab, &nobody, &copy, &[], "must be started as root");
 }
