@@ -94,7 +94,6 @@ use self::counters::Counters;
 use self::identity::{Client, Hw, MAX_CLIENT_ID};
 use self::packet::Packet;
 use self::pending::Then;
-pub use self::reconfigure::interface_map;
 use crate::config::{Config, NetworkId};
 use crate::dotted::Dotted;
 use crate::lease::LeaseRecord;

@@ -234,14 +234,20 @@ impl<D: Disk, B> Journal<D, B> {
     /// Has the thread finish what it has been given, and waits for its end: the lease file is text
     /// without room behind it then.
     pub fn end(mut self) {
-        self.shared.queue().closed = true;
-        self.shared.filled();
+        self.close();
         // The thread's end of the pipe is closed with it.
         let _ = self.wake.read_to_end(&mut Vec::new());
     }
 
     fn order(&self, entry: Entry<D>) {
         self.shared.queue().entries.push(entry);
+        self.shared.filled();
+    }
+}
+
+impl<D, B> Journal<D, B> {
+    fn close(&self) {
+        self.shared.queue().closed = true;
         self.shared.filled();
     }
 }
@@ -256,8 +262,7 @@ impl<D, B> AsFd for Journal<D, B> {
 /// The thread finishes what it has been given, and ends.
 impl<D, B> Drop for Journal<D, B> {
     fn drop(&mut self) {
-        self.shared.queue().closed = true;
-        self.shared.filled();
+        self.close();
     }
 }
 

@@ -13,7 +13,7 @@ const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 impl Destination {
     /// Gives interfaces other numbers: `map` has the new one of each old one that is still there.
     /// False if it was to leave by one that is not.
-    pub fn renumber(&mut self, map: &[Option<usize>]) -> bool {
+    pub(super) fn renumber(&mut self, map: &[Option<usize>]) -> bool {
         let interface = match self {
             Destination::Udp { interface: None, .. } => return true,
             Destination::Link { interface, .. }

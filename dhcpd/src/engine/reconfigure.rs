@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// By the number that an interface had, the number that it has. One is the same if its name is.
-pub fn interface_map(old: &[Interface], new: &[Interface]) -> Vec<Option<usize>> {
+fn interface_map(old: &[Interface], new: &[Interface]) -> Vec<Option<usize>> {
     old.iter().map(|old| new.iter().position(|new| new.name == old.name)).collect()
 }
 
