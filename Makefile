@@ -30,9 +30,10 @@ test: ## every test, those over network namespaces too (as root)
 	@tools/fsx >/dev/null
 	$(CARGO) test --workspace --no-fail-fast
 
-sim: ## both simulations in turns, until a schedule fails or it is stopped
+sim: ## all simulations in turns, until a schedule fails or it is stopped
 	@while DHCPD_SIM_COUNT=200000 $(MAKE) --no-print-directory sim-dhcpd && \
-		HASTLITE_SIM_COUNT=50000 $(MAKE) --no-print-directory sim-pair; do :; done; exit 1
+		HASTLITE_SIM_COUNT=50000 $(MAKE) --no-print-directory sim-pair && \
+		HASTLITE_RUNS=200000 $(MAKE) --no-print-directory sim-primary; do :; done; exit 1
 
 sim-dhcpd: ## dhcpd's leases through crashes of a simulated disk, until a schedule fails
 	DHCPD_SIM_COUNT=$${DHCPD_SIM_COUNT:-0} $(CARGO) test --release -p dhcpd --lib \
@@ -41,6 +42,11 @@ sim-dhcpd: ## dhcpd's leases through crashes of a simulated disk, until a schedu
 sim-pair: ## hastlite's pair in simulation, until a schedule fails
 	HASTLITE_SIM_COUNT=$${HASTLITE_SIM_COUNT:-0} $(CARGO) test --release -p hastlite --lib \
 		sim::tests::schedules_from_fresh_seeds -- --nocapture
+
+sim-primary: ## hastlite's primary, sector by sector, until a schedule fails
+	HASTLITE_RUNS=$${HASTLITE_RUNS:-0} HASTLITE_SEED=$${HASTLITE_SEED:-$$(date +%s%N)} \
+		$(CARGO) test --release -p hastlite --lib \
+		engine::primary::tests::random::random_schedules -- --nocapture
 
 bench: ## dhcpd beside Kea, ISC dhcpd and the least there could be; then bench-pair, -supervise, -prefork
 	@tools/packages bench
@@ -92,4 +98,4 @@ install: ## into $(DESTDIR)$(PREFIX); build first, as another user if you like
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile
 
-.PHONY: build demo demo-pair demo-supervise test sim sim-dhcpd sim-pair bench bench-pair bench-supervise bench-prefork check-bsd fuzz-smoke fmt lint deny ci install help
+.PHONY: build demo demo-pair demo-supervise test sim sim-dhcpd sim-pair sim-primary bench bench-pair bench-supervise bench-prefork check-bsd fuzz-smoke fmt lint deny ci install help

@@ -3,6 +3,7 @@
 //! The rules, each in the file that keeps it:
 //! - [`change`]: a write, trim or write of zeroes goes to both nodes once its extents are marked on
 //!   disk, and is answered as the mode says; or alone, once the disk knows that we are alone.
+//! - [`detach`]: when the local component is given up.
 //! - [`read`]: from the local component, unless the other node has what counts.
 //! - [`flush`]: one flush of both nodes at a time; what it proves lets marks go.
 //! - [`link`]: the handshake, and what the end of a link does to all that was on it.
@@ -16,6 +17,7 @@
 //! that proves it is on stable storage.
 
 mod change;
+mod detach;
 mod disk;
 mod flush;
 mod link;
@@ -59,6 +61,9 @@ pub struct Primary {
     disk: disk::Disk,
     parked: BTreeMap<(Now, u64), Parked>,
     parkings: u64,
+    /// Changes that only the other node has, for which the local component is to be given up once
+    /// the other node has all that was answered before.
+    giving_up: Vec<Key>,
     waits: wait::Waits,
     /// That we have gone on alone since both nodes had the same is on disk.
     alone: Mark,
@@ -153,6 +158,7 @@ impl Primary {
             disk: disk::Disk::default(),
             parked: BTreeMap::new(),
             parkings: 0,
+            giving_up: Vec::new(),
             waits: wait::Waits::default(),
             alone: Mark::Unset,
             detached: None,
@@ -280,6 +286,7 @@ impl Primary {
     /// Whatever the last event made possible.
     fn pump(&mut self) {
         loop {
+            self.give_up_pump();
             self.granted();
             self.resync_pump();
             self.tell_state();

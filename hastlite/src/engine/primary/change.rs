@@ -7,13 +7,13 @@
 use super::flush::Flushed;
 use super::remote::Owner;
 use super::wait::Wait;
-use super::{About, Key, Mark, Parked, Primary, Waiter};
+use super::{About, Key, Parked, Primary, Waiter};
 use crate::Data;
 use crate::engine::ranges;
-use crate::engine::{ClientRequest, Consistency, Io, Now, Op, Replication};
+use crate::engine::{ClientRequest, Io, Now, Op, Replication};
 use crate::wire::errno::Errno;
 use crate::wire::hello::SyncSource;
-use crate::wire::request::{Cmd, State};
+use crate::wire::request::Cmd;
 use std::ops::Range;
 
 #[derive(Debug)]
@@ -76,6 +76,13 @@ enum Outcome {
     /// Nothing is lost, but only the other node counts, and it is away.
     Park,
     Fail(Errno),
+}
+
+impl Change {
+    /// It has been answered, and the other node has still to do it.
+    pub fn is_owed(&self) -> bool {
+        self.answered && self.there == There::Going
+    }
 }
 
 impl Primary {
@@ -239,7 +246,7 @@ impl Primary {
 
     /// Whether it has been answered, and the other node has not said that it has received it.
     pub(super) fn change_is_here_only(&self, key: Key) -> bool {
-        let here_only = |c: &Change| c.answered && c.there == There::Going && c.unreceived > 0;
+        let here_only = |c: &Change| c.is_owed() && c.unreceived > 0;
         !self.needs_peer() && self.changes.get(key).is_some_and(here_only)
     }
 
@@ -252,13 +259,34 @@ impl Primary {
         }
     }
 
+    /// The link has gone while only the other node counted. What it has done may have been in its
+    /// cache, and that it has gone may be a loss of its power: whoever has had no answer yet is not
+    /// answered by that any more.
+    pub(super) fn changes_doubted(&mut self) {
+        for key in self.changes.keys() {
+            let Some(change) = self.changes.get_mut(key) else { continue };
+            if change.answered {
+                continue;
+            }
+            if change.released {
+                // There is no lock to send it again by.
+                self.change_answered(key, Err(Errno::EIO));
+            } else if change.there == There::Done {
+                change.there = There::Lost;
+            }
+        }
+    }
+
     /// What its answer depends on is durable, or cannot be made so.
     pub(super) fn change_proven(&mut self, key: Key, result: Result<(), Errno>) {
         let Some(change) = self.changes.get_mut(key) else { return };
         change.proving = false;
         match result {
             Ok(()) => self.change_checked(key),
-            Err(error) => self.change_answered(key, Err(error)),
+            Err(error) => {
+                self.change_answered(key, Err(error));
+                self.change_released(key);
+            }
         }
     }
 
@@ -269,10 +297,22 @@ impl Primary {
         }
     }
 
+    /// The flush that it waited for was not done by the node that counts, which is away.
+    pub(super) fn change_unflushed(&mut self, key: Key) {
+        let Some(change) = self.changes.get_mut(key) else { return };
+        if change.released {
+            return self.change_flushed(key, Err(Errno::EIO));
+        }
+        change.proving = false;
+        change.there = There::Lost;
+        self.change_checked(key);
+    }
+
     fn outcome(&self, change: &Change) -> Outcome {
         let needs_peer = self.needs_peer();
         let strict = change.fua
             || needs_peer
+            || !self.giving_up.is_empty()
             || change.mode == Replication::Fullsync
             || (change.mode == Replication::Async && self.remote.is_behind());
         // What a node received that is not complete is no copy: that it is not, it may not have
@@ -307,7 +347,7 @@ impl Primary {
         }
     }
 
-    fn change_checked(&mut self, key: Key) {
+    pub(super) fn change_checked(&mut self, key: Key) {
         let Some(change) = self.changes.get(key) else { return };
         let failed = matches!(change.there, There::Failed(_)) && change.here != Here::Going;
         if failed && !change.released {
@@ -324,6 +364,7 @@ impl Primary {
                 Outcome::Fail(error) => self.change_answered(key, Err(error)),
                 Outcome::Good => self.change_good(key, false),
                 Outcome::Alone => self.change_good(key, true),
+                Outcome::Detach(_) if self.owes_peer() => return self.give_up_soon(key),
                 Outcome::Detach(error) => {
                     if self.detached.is_some() || self.detach(error) {
                         self.change_good(key, false);
@@ -332,9 +373,6 @@ impl Primary {
                     }
                 }
             }
-        } else if change.there == There::Lost && !change.released && self.detached.is_some() {
-            // Answered when the local copy still counted, which it does no more.
-            return self.change_parked(key);
         }
         self.change_released(key);
     }
@@ -394,7 +432,9 @@ impl Primary {
         let Some(change) = self.changes.get(key) else { return };
         let ended = !matches!(change.here, Here::Idle | Here::Going)
             && !matches!(change.there, There::Idle | There::Going);
-        if change.released || !ended {
+        // Until then it may have to be sent again.
+        let doubtful = change.proving && self.needs_peer();
+        if change.released || !ended || doubtful {
             return;
         }
         let (extents, answered) = (change.extents.clone(), change.answered);
@@ -439,35 +479,9 @@ impl Primary {
     /// It has waited in vain, for the map or for the link. Nothing of it is under way.
     pub(super) fn change_fails(&mut self, key: Key, error: Errno) {
         let Some(change) = self.changes.get(key) else { return };
-        if change.answered && !self.stop.asked() {
-            // It has been promised: it goes when the link is back, whenever that is.
-            self.park(self.now, Parked::Change(key));
-        } else if change.answered {
-            // The link will not be back in this role.
-            self.change_ends(key);
-        } else if change.here != Here::Going {
+        if change.here != Here::Going {
             self.change_answered(key, Err(error));
             self.change_ends(key);
         }
-    }
-
-    /// Whether the other node can serve alone: it has all, and it is there (H3). Then the local
-    /// component is not used any more, and nothing is answered before that is on disk.
-    pub(super) fn detach(&mut self, error: Errno) -> bool {
-        if !self.link.up() || !self.map.to_peer().is_empty() {
-            return false;
-        }
-        log::error!("{}: the local component is given up: {error}", self.meta.resource);
-        self.meta.consistency = Consistency::Inconsistent;
-        // The other node has all: what was written alone before is no longer ours alone.
-        self.counters_equal();
-        self.detached = Some(Mark::Unset);
-        self.map.local_lost();
-        self.resync_ends();
-        if self.link.told == Some(State::Inconsistent) {
-            // It has all by now, and has to know it: it is the only one.
-            self.state_is(State::Consistent);
-        }
-        true
     }
 }

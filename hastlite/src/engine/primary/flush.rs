@@ -29,6 +29,9 @@ pub struct Rounds {
     number: u64,
     checkpoint_at: Now,
     clean_at: Option<Now>,
+    /// The other node has been copied something to since the last round began there, and before.
+    copied: bool,
+    copied_before: bool,
 }
 
 #[derive(Debug)]
@@ -53,6 +56,16 @@ impl Rounds {
     pub fn clients(&self) -> usize {
         let current = self.current.iter().flat_map(|round| &round.waiters);
         current.chain(&self.waiting).filter(|w| matches!(w, Waiter::Client(..))).count()
+    }
+
+    /// The other node has been copied something to.
+    pub fn copied(&mut self) {
+        self.copied = true;
+    }
+
+    /// Whether it may have that in its cache only. Here it may have been flushed long ago.
+    pub fn cached_there(&self) -> bool {
+        self.copied || self.copied_before
     }
 
     /// Whether nobody waits.
@@ -104,6 +117,7 @@ impl Primary {
         self.rounds.checkpoint_at = self.now + CHECKPOINT;
         self.rounds.current = Some(Round { number, here, there, waiters });
         self.map.begin_flush();
+        self.rounds.copied_before |= std::mem::take(&mut self.rounds.copied);
         if here == State::Going {
             self.io(About::Flush, number, Io::Flush);
         }
@@ -116,8 +130,7 @@ impl Primary {
     fn flush_parked(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Client(tag, since) => self.park(since, Parked::Flush(tag, since)),
-            // It has been stored by both nodes, but not flushed by the one that counts.
-            Waiter::Change(key) => self.change_flushed(key, Err(Errno::EIO)),
+            Waiter::Change(key) => self.change_unflushed(key),
             Waiter::Resync => self.resync_flushed(Err(Errno::EIO)),
             Waiter::Stop => self.stop_flushed(Err(Errno::EIO)),
             Waiter::Checkpoint => {}
@@ -173,6 +186,7 @@ impl Primary {
         let (here, there) = (round.here, round.there);
         let Some(round) = self.rounds.current.take() else { return };
         let both = here == State::Done && there == State::Done;
+        self.rounds.copied_before &= there != State::Done;
         let mut result = Ok(());
         if let State::Failed(error) = here {
             // What the local cache has lost, the other node has, if it has all.

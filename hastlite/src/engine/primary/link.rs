@@ -359,6 +359,9 @@ impl Primary {
         }
         // First of all: what the other node may not have is marked, before anything is answered.
         self.map.link_lost(self.needs_peer());
+        if self.needs_peer() {
+            self.changes_doubted();
+        }
         self.tell(Happening::Disconnect(why.to_owned()));
         self.resync_ends();
         self.remote_lost();

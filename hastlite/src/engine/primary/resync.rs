@@ -298,6 +298,7 @@ impl Primary {
 
     /// The other node has written it, or could not do what was asked.
     pub(super) fn chunk_replied(&mut self, key: Key, error: Option<Errno>) {
+        self.rounds.copied();
         self.chunk_over(key, error.is_none());
     }
 

@@ -262,40 +262,136 @@ fn a_map_that_cannot_be_written_fails_what_waits_for_it() {
     assert!(w.good(b));
 }
 
-/// What was promised before the local component was given up waits for the link, however long. What
-/// overlaps it does not.
+/// What has been answered and is not there yet may still fail there: until that is known the local
+/// component is not given up, however a write to it has failed.
 #[test]
-fn nobody_waits_for_long_behind_a_promise_that_only_the_other_node_can_keep() {
-    let mut w = World::linked(Replication::Async);
-    let a = w.write(0, 1);
-    w.disk_all();
-    assert!(w.good(a));
-    w.broken = Some((writes, Errno::EIO));
-    let b = w.write(8, 2);
-    w.disk_all();
-    w.peer_one();
-    w.peer_one();
-    // The reply to the first never comes.
-    w.reply_one(1);
-    w.disk_all();
-    assert!(w.good(b) && w.engine.status().detached);
+fn h3_what_has_been_answered_is_there_before_the_other_node_serves_alone() {
+    for fate in ["done", "failed", "lost"] {
+        let mut w = World::linked(Replication::Async);
+        let a = w.write(0, 1);
+        w.disk_all();
+        assert!(w.good(a));
+        w.broken = Some((writes, Errno::EIO));
+        let b = w.write(8, 2);
+        w.disk_all();
+        w.broken = None;
+        w.peer.requests.swap(0, 1);
+        w.peer_one();
+        w.reply_one(0);
+        assert!(!w.answers.contains_key(&b) && !w.engine.status().detached);
+        // Meanwhile nothing more is promised, or this might never end.
+        let c = w.write(16, 3);
+        w.disk_all();
+        assert!(!w.answers.contains_key(&c));
+        match fate {
+            "failed" => w.peer.fail = Some((Cmd::Write, Errno::EIO, 1)),
+            "lost" => w.cut(),
+            _ => {}
+        }
+        w.settle();
+        let r = w.read(0);
+        w.settle();
+        assert_eq!((w.good(b), w.engine.status().detached), (fate == "done", fate == "done"));
+        assert_eq!((w.good(c), w.byte(r)), (true, 1), "{fate}");
+    }
+}
+
+/// Written and flushed alone, and copied since: it is on stable storage here only.
+#[test]
+fn h3_what_was_copied_is_flushed_before_the_other_node_serves_alone() {
+    let mut w = World::linked(Replication::Fullsync);
     w.peer.away = true;
     w.cut();
-    let c = w.ask(Op::Write, 0, 1024, true, 3);
-    w.pass(10_000);
-    let d = w.write(1, 4);
-    w.pass(9_999);
-    assert!(!w.answers.contains_key(&c));
-    w.pass(1);
-    assert!(w.failed(c) && !w.answers.contains_key(&d));
-    w.pass(10_000);
-    assert!(w.failed(d));
-    // The promise is kept all the same, and nothing else is done.
-    w.peer.disk = Disk::new();
+    w.write(0, 1);
+    w.settle();
+    let f = w.flush();
+    w.settle();
+    assert!(w.good(f));
     w.peer.away = false;
-    w.pass(60_000);
-    assert!(w.connected && w.engine.status().requests == 0);
-    assert_eq!(w.peer.disk.now[..1024], [[1; 512], [0; 512]].concat());
+    while w.peer.disk.now[0] == 0 || !w.peer.replies.is_empty() {
+        match w.engine.next_tick() {
+            Some(at) if w.inputs.is_empty() && w.ios.is_empty() => {
+                w.now = w.now.max(at);
+                w.tick();
+            }
+            _ => {}
+        }
+        w.input_one();
+        w.disk_all();
+        w.peer_one();
+        w.reply_one(0);
+    }
+    assert!(w.connected && w.engine.map().to_peer().is_empty() && w.peer.disk.stable[0] == 0);
+    w.broken = Some((writes, Errno::EIO));
+    let a = w.write(80, 2);
+    w.disk_all();
+    // A flush is under way there, and the write overtakes it.
+    let index = w.peer.requests.iter().position(|r| r.cmd == Cmd::Write).unwrap();
+    w.peer.requests.swap(0, index);
+    w.peer_one();
+    w.reply_one(0);
+    w.disk_all();
+    assert!(!w.engine.status().detached && w.peer.disk.stable[0] == 0);
+    w.settle();
+    assert!(w.good(a) && w.engine.status().detached && w.peer.disk.stable[0] == 1);
+}
+
+/// It had a write in its cache, said so, and lost its power before the client was told.
+#[test]
+fn what_the_only_node_that_counts_has_done_is_no_answer_once_it_has_gone() {
+    for fua in [false, true] {
+        let mut w = World::linked(Replication::Fullsync);
+        w.broken = Some((writes, Errno::EIO));
+        let a = w.ask(Op::Write, 0, 512, fua, 1);
+        w.disk_one(0);
+        w.peer_one();
+        w.reply_one(0);
+        // With this the local component is given up, which is to be stored first.
+        w.disk_one(0);
+        assert!(w.engine.status().detached && w.trace.last().unwrap() == "meta");
+        if fua {
+            w.disk_all();
+            assert!(matches!(w.peer.requests.back(), Some(r) if r.cmd == Cmd::Flush));
+        }
+        w.peer.disk.now = w.peer.disk.stable.clone();
+        w.cut();
+        w.disk_all();
+        assert!(!w.answers.contains_key(&a), "nobody has it");
+        w.pass(15_000);
+        assert!(w.good(a) && w.peer.disk.now[0] == 1);
+        assert!(!fua || w.peer.disk.stable[0] == 1);
+    }
+}
+
+#[test]
+fn what_is_not_stored_here_yet_when_the_only_node_that_counts_goes_is_sent_to_it_again() {
+    let incomplete = Metadata { consistency: Consistency::Inconsistent, ..meta(7, 0, 0) };
+    let mut map = vec![0; MAP];
+    map[0] = 1;
+    let mut w = World::with(incomplete, map, settings(Replication::Fullsync));
+    w.tick();
+    while !w.connected {
+        w.input_one();
+        w.disk_all();
+    }
+    let a = w.write(80, 1);
+    while !w.ios.iter().any(|(_, io)| writes(io)) {
+        w.disk_one(0);
+    }
+    while !w.peer.requests.is_empty() {
+        w.peer_one();
+    }
+    while !w.peer.replies.is_empty() {
+        w.reply_one(0);
+    }
+    assert!(w.peer.disk.now[80 * 512] == 1 && !w.answers.contains_key(&a));
+    w.peer.disk.now = w.peer.disk.stable.clone();
+    w.cut();
+    w.disk_all();
+    assert!(!w.answers.contains_key(&a), "it will be overwritten here");
+    w.pass(15_000);
+    assert!(w.good(a));
+    assert_eq!((w.disk.now[80 * 512], w.peer.disk.now[80 * 512]), (1, 1));
 }
 
 /// The disk is dead altogether, so that it cannot be told that it is out of use. Started again, and
