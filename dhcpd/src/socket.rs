@@ -10,8 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub const BATCH: usize = 64;
 /// Longest message taken in, in bytes; a longer one is no DHCP message and is dropped.
 pub const LONGEST: usize = 4096;
-/// Bytes that may wait in a socket each way: some thousand messages.
-const QUEUE: libc::c_int = 4 << 20;
+/// Bytes that may wait in a socket each way: some thousand messages, as many as come in a tenth of a
+/// second at the highest rate that is served.
+const QUEUE: libc::c_int = 8 << 20;
 
 /// Where a message waits to be read. Under a flood one DISCOVER more is no loss, its client asks
 /// again; a REQUEST lost is an exchange for nothing. So Linux keeps them apart, and a full queue of

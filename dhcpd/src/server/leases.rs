@@ -27,6 +27,9 @@ const AGAIN: u64 = 60_000;
 /// The same while the file in use takes nothing and nobody can be acknowledged.
 const AGAIN_SOON: u64 = 1_000;
 
+/// Emptied batches kept at most: more than that wait only when the disk is slow.
+const SPARE: usize = 256;
+
 /// How much is done at once, and how much may wait. The simulator's are small.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -34,13 +37,14 @@ pub(crate) struct Limits {
     pub(crate) many: usize,
     /// Leases copied into the new file at a time.
     pub(crate) copied: usize,
-    /// Batches that may wait for the disk before no more packets are read.
+    /// Records that replies or hooks may wait for before no more packets are read: what comes in
+    /// while a disk takes a quarter of a second for a sync, and some megabytes.
     pub(crate) waiting: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { many: 1000, copied: 1000, waiting: 256 }
+        Limits { many: 1000, copied: 1000, waiting: 16_384 }
     }
 }
 
@@ -78,7 +82,7 @@ pub struct Leases<D = LogFile, W = Wires> {
     /// The last commit, and the last one of which it is known what became of it.
     committed: Seq,
     told: Seq,
-    /// How many batches wait.
+    /// How many records batches wait for.
     waiting: usize,
     /// Emptied batches, kept for their memory.
     spare: Vec<Actions>,
@@ -202,7 +206,7 @@ impl<D: Disk, W> Leases<D, W> {
             }
             false => None,
         };
-        let waits = usize::from(batch.is_some());
+        let waits = batch.as_ref().map_or(0, |batch| batch.actions.records);
         match self.journal.commit(&records, &mut batch) {
             Ok(seq) => {
                 self.committed = seq;
@@ -239,8 +243,10 @@ impl<D: Disk, W> Leases<D, W> {
 
     /// Keeps a batch for its memory.
     fn keep(&mut self, mut batch: Actions) {
-        batch.clear();
-        self.spare.push(batch);
+        if self.spare.len() < SPARE {
+            batch.clear();
+            self.spare.push(batch);
+        }
     }
 
     /// Hears what the journal has done: `tell` gets each batch whose records are on disk, in order;
@@ -292,7 +298,8 @@ impl<D: Disk, W> Leases<D, W> {
         self.told = upto;
         let mut finished = std::mem::take(&mut self.finished);
         let of_these = finished.iter().take_while(|(seq, _)| *seq <= upto).count();
-        self.waiting = self.waiting.saturating_sub(of_these);
+        let records = finished[..of_these].iter().map(|(_, batch)| batch.actions.records).sum();
+        self.waiting = self.waiting.saturating_sub(records);
         for (_, Batch { actions, .. }) in finished.drain(..of_these) {
             if result.is_ok() {
                 tell(&actions);
