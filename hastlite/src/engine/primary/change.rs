@@ -310,9 +310,11 @@ impl Primary {
 
     fn outcome(&self, change: &Change) -> Outcome {
         let needs_peer = self.needs_peer();
+        // While the local component is about to be given up, nothing is promised that the other
+        // node has not done: otherwise there might never be a moment to do it.
         let strict = change.fua
             || needs_peer
-            || !self.giving_up.is_empty()
+            || self.gives_up()
             || change.mode == Replication::Fullsync
             || (change.mode == Replication::Async && self.remote.is_behind());
         // What a node received that is not complete is no copy: that it is not, it may not have
@@ -383,7 +385,8 @@ impl Primary {
             if change.here == Here::Going {
                 return;
             }
-            change.there = There::Idle;
+            // What has been flushed is not what will be sent.
+            (change.there, change.flushed) = (There::Idle, false);
             let since = change.since;
             self.park(since, Parked::Change(key));
             if self.link.up() {

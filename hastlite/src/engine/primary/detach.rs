@@ -23,17 +23,27 @@ impl Primary {
         if !self.giving_up.contains(&key) {
             self.giving_up.push(key);
         }
-        if self.rounds.cached_there() {
-            self.join(Waiter::Checkpoint);
-        }
     }
 
-    /// Changes that failed here go on when nothing is owed any more.
+    /// Whether the local component is about to be given up.
+    pub(super) fn gives_up(&self) -> bool {
+        !self.giving_up.is_empty() || self.rounds.is_failing()
+    }
+
+    /// What has failed here goes on when nothing is owed any more.
     pub(super) fn give_up_pump(&mut self) {
-        if !self.giving_up.is_empty() && !self.owes_peer() {
-            for key in std::mem::take(&mut self.giving_up) {
-                self.change_checked(key);
+        if !self.gives_up() {
+            return;
+        }
+        if self.owes_peer() {
+            if self.rounds.cached_there() && self.rounds.is_idle() {
+                self.join(Waiter::Checkpoint);
             }
+            return;
+        }
+        self.round_given_up();
+        for key in std::mem::take(&mut self.giving_up) {
+            self.change_checked(key);
         }
     }
 

@@ -29,6 +29,11 @@ pub struct Rounds {
     number: u64,
     checkpoint_at: Now,
     clean_at: Option<Now>,
+    /// A flush of the local component has failed, and it cannot be given up yet. The system says
+    /// once that it has lost something: what a later flush would say is not to be relied on.
+    failing: Option<Errno>,
+    /// One has failed, and no client has heard of it.
+    unheard: Option<Errno>,
     /// The other node has been copied something to since the last round began there, and before.
     copied: bool,
     copied_before: bool,
@@ -68,6 +73,11 @@ impl Rounds {
         self.copied || self.copied_before
     }
 
+    /// Whether the local component cannot flush and is about to be given up for it.
+    pub fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
     /// Whether nobody waits.
     pub fn is_idle(&self) -> bool {
         self.current.is_none() && self.waiting.is_empty()
@@ -97,6 +107,10 @@ impl Primary {
         if self.rounds.current.is_some() || self.rounds.waiting.is_empty() {
             return;
         }
+        if self.rounds.is_failing() && !self.rounds.cached_there() {
+            // With what is owed to the other node this one is given up, and a round can succeed.
+            return;
+        }
         let up = self.link.up();
         let waiters = std::mem::take(&mut self.rounds.waiting);
         if self.needs_peer() && !up {
@@ -108,7 +122,11 @@ impl Primary {
         }
         self.rounds.number += 1;
         let number = self.rounds.number;
-        let here = if self.detached.is_some() { State::Done } else { State::Going };
+        let here = match self.rounds.failing {
+            _ if self.detached.is_some() => State::Done,
+            Some(error) => State::Failed(error),
+            None => State::Going,
+        };
         let there = match up {
             true if self.link.flushes() => State::Going,
             true => State::Done,
@@ -187,19 +205,24 @@ impl Primary {
         let Some(round) = self.rounds.current.take() else { return };
         let both = here == State::Done && there == State::Done;
         self.rounds.copied_before &= there != State::Done;
-        let mut result = Ok(());
-        if let State::Failed(error) = here {
-            // What the local cache has lost, the other node has, if it has all.
-            let served = there == State::Done && (self.detached.is_some() || self.detach(error));
-            if !served {
-                result = Err(error);
-            }
-        }
         self.map.end_flush(both);
+        let Some(result) = self.round_result(here, there) else {
+            return self.rounds.waiting.extend(round.waiters);
+        };
         if both {
             self.rounds.clean_at.get_or_insert(self.now + 1_000);
         }
         let away = self.needs_peer() && there != State::Done;
+        let hears = |w: &Waiter| matches!(w, Waiter::Client(..) | Waiter::Change(_));
+        if let Err(error) = result
+            && (away || !round.waiters.iter().any(hears))
+        {
+            self.rounds.unheard = Some(error);
+        }
+        if away && self.link.up() {
+            // It was away, and is back.
+            return self.rounds.waiting.extend(round.waiters);
+        }
         for waiter in round.waiters {
             match waiter {
                 _ if away => self.flush_parked(waiter),
@@ -215,6 +238,41 @@ impl Primary {
                 Waiter::Checkpoint => {}
             }
         }
+    }
+
+    /// How a round has ended; `None` if that is seen only once the other node has what it is owed.
+    fn round_result(&mut self, here: State, there: State) -> Option<Flushed> {
+        if let State::Failed(error) = here {
+            // What the local cache has lost, the other node has, if it has all.
+            if there == State::Done && self.owes_peer() {
+                self.rounds.failing = Some(error);
+                return None;
+            }
+            self.rounds.failing = None;
+            let served = there == State::Done && (self.detached.is_some() || self.detach(error));
+            return Some(if served { Ok(()) } else { Err(error) });
+        }
+        let unheard = self.rounds.unheard.take().filter(|_| self.detached.is_none());
+        Some(unheard.map_or(Ok(()), Err))
+    }
+
+    /// Nothing is owed to the other node any more: it serves alone, and the next round is its own; or
+    /// it cannot, and those who wait for a flush hear that there was none.
+    pub(super) fn round_given_up(&mut self) {
+        if self.rounds.current.is_some() {
+            return;
+        }
+        let Some(error) = self.rounds.failing.take() else { return };
+        if self.detached.is_some() || self.detach(error) {
+            return;
+        }
+        self.rounds.number += 1;
+        let number = self.rounds.number;
+        let waiters = std::mem::take(&mut self.rounds.waiting);
+        let (here, there) = (State::Failed(error), State::Lost);
+        self.rounds.current = Some(Round { number, here, there, waiters });
+        self.map.begin_flush();
+        self.round_checked();
     }
 
     /// The flush is done. If the other node has not all of what it covers, the disk has to know

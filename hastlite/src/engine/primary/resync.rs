@@ -298,7 +298,9 @@ impl Primary {
 
     /// The other node has written it, or could not do what was asked.
     pub(super) fn chunk_replied(&mut self, key: Key, error: Option<Errno>) {
-        self.rounds.copied();
+        if error.is_none() {
+            self.rounds.copied();
+        }
         self.chunk_over(key, error.is_none());
     }
 

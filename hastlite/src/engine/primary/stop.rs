@@ -33,7 +33,8 @@ impl Primary {
     }
 
     pub(super) fn stop_pump(&mut self) {
-        let idle = self.changes.is_empty() && self.reads.is_empty() && self.rounds.is_idle();
+        let asked_nothing = self.changes.is_empty() && self.reads.is_empty();
+        let idle = asked_nothing && self.parked.is_empty() && self.rounds.is_idle();
         if self.stop == Stop::Draining && idle && self.resync.is_idle() {
             self.stop = Stop::Flushing;
             self.join(Waiter::Stop);

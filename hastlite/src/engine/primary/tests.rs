@@ -2,6 +2,7 @@
 //! the disk and of the other node ([`world`]).
 
 mod degraded;
+mod detach;
 mod errors;
 mod handshake;
 mod modes;

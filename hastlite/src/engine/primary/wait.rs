@@ -1,5 +1,5 @@
-//! Whoever waits for a lock waits no longer than a client may have to: a change that was promised,
-//! and can only be kept by the other node, holds its lock until the link is back, whenever that is.
+//! Whoever waits for a lock waits no longer than a client may have to: a change that only the other
+//! node can take keeps its lock while it waits for the link to be back.
 
 use super::{Key, Now, Owner, Primary, SEGMENT};
 use crate::wire::errno::Errno;
