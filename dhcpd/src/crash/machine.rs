@@ -13,7 +13,7 @@ use crate::journal::{Journal, Room, Worker};
 use crate::leasefile;
 use crate::leasefile::succession::Succession;
 use crate::msg::{Renamed, ToParent};
-use crate::server::leases::{Batch, Leases, Limits, load};
+use crate::server::leases::{Batch, Leases, Limits, RECORD, load};
 use crate::wire::code::{message, option};
 use crate::wire::message::Message;
 use crate::wire::options::OptionTable;
@@ -27,7 +27,7 @@ pub(super) const FAR_RELAY: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
 pub(super) const FAR: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 10);
 
 /// Small, so that every bound is met.
-const LIMITS: Limits = Limits { many: 8, copied: 2, waiting: 3 };
+const LIMITS: Limits = Limits { many: 8, copied: 2, waiting: 3 * RECORD };
 const ROOM: Room = Room { waiting: 1500, commit: 800 };
 const PIECE: u64 = 300;
 

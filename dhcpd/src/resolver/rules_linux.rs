@@ -18,7 +18,10 @@ const CHANNELS: &[Call] = &[
     Call::new(libc::SYS_write, "a thread wakes the loop"),
     Call::new(libc::SYS_read, "the loop was woken; what the C library reads"),
     Call::new(libc::SYS_pipe2, "the threads' way to wake the loop"),
-    Call::new(libc::SYS_sched_yield, "a thread lets another one finish with the queue between them"),
+    Call::new(
+        libc::SYS_sched_yield,
+        "a thread lets another one finish with the queue between them",
+    ),
 ];
 
 const DNS: &[Call] = &[

@@ -2,8 +2,8 @@
 //! replacement from time to time.
 //!
 //! The policy only: the daemon and the simulator of crashes drive the same. How a record becomes
-//! durable, and who lets go of what has waited for that, is the journal's; which file is the lease file is the parent's; descriptors and the
-//! parent's channel are in `shell`.
+//! durable, and who lets go of what has waited for that, is the journal's; which file is the lease
+//! file is the parent's; descriptors and the parent's channel are in `shell`.
 
 mod load;
 mod shell;
@@ -27,6 +27,11 @@ const AGAIN: u64 = 60_000;
 /// The same while the file in use takes nothing and nobody can be acknowledged.
 const AGAIN_SOON: u64 = 1_000;
 
+/// Bytes: at the highest rate that is served, what comes in a quarter of a second, should the disk
+/// take so long for a sync.
+const WAITING: usize = 16 << 20;
+/// What a record's hooks and its news for other servers may take beside the replies, in bytes.
+pub(crate) const RECORD: usize = 512;
 /// Emptied batches kept at most: more than that wait only when the disk is slow.
 const SPARE: usize = 256;
 
@@ -37,14 +42,13 @@ pub(crate) struct Limits {
     pub(crate) many: usize,
     /// Leases copied into the new file at a time.
     pub(crate) copied: usize,
-    /// Records that replies or hooks may wait for before no more packets are read: what comes in
-    /// while a disk takes a quarter of a second for a sync, and some megabytes.
+    /// Bytes of batches that may wait for the disk before no more packets are read.
     pub(crate) waiting: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { many: 1000, copied: 1000, waiting: 16_384 }
+        Limits { many: 1000, copied: 1000, waiting: WAITING }
     }
 }
 
@@ -82,7 +86,7 @@ pub struct Leases<D = LogFile, W = Wires> {
     /// The last commit, and the last one of which it is known what became of it.
     committed: Seq,
     told: Seq,
-    /// How many records batches wait for.
+    /// How many bytes of batches wait.
     waiting: usize,
     /// Emptied batches, kept for their memory.
     spare: Vec<Actions>,
@@ -123,6 +127,11 @@ fn is_heard_of(actions: &Actions) -> bool {
 /// Whether other servers are to hear of a batch.
 fn is_told(actions: &Actions) -> bool {
     actions.sync.as_ref().is_some_and(|sync| !sync.is_empty())
+}
+
+/// What a batch takes while it waits, in bytes. The replies that did not have to wait are in it too.
+fn size(batch: &Actions) -> usize {
+    batch.arena.len() + batch.records * RECORD
 }
 
 /// How many replies of a batch wait for the disk.
@@ -206,7 +215,7 @@ impl<D: Disk, W> Leases<D, W> {
             }
             false => None,
         };
-        let waits = batch.as_ref().map_or(0, |batch| batch.actions.records);
+        let waits = batch.as_ref().map_or(0, |batch| size(&batch.actions));
         match self.journal.commit(&records, &mut batch) {
             Ok(seq) => {
                 self.committed = seq;
@@ -298,8 +307,8 @@ impl<D: Disk, W> Leases<D, W> {
         self.told = upto;
         let mut finished = std::mem::take(&mut self.finished);
         let of_these = finished.iter().take_while(|(seq, _)| *seq <= upto).count();
-        let records = finished[..of_these].iter().map(|(_, batch)| batch.actions.records).sum();
-        self.waiting = self.waiting.saturating_sub(records);
+        let size = finished[..of_these].iter().map(|(_, batch)| size(&batch.actions)).sum();
+        self.waiting = self.waiting.saturating_sub(size);
         for (_, Batch { actions, .. }) in finished.drain(..of_these) {
             if result.is_ok() {
                 tell(&actions);

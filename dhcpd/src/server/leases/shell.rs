@@ -66,6 +66,7 @@ mod tests {
     use crate::crash::disk::{Faults, SimDirectory};
     use crate::engine::{Destination, EngineOptions, Reply};
     use crate::journal::Room;
+    use crate::server::leases::RECORD;
     use std::fs::{self, OpenOptions};
     use std::net::Ipv4Addr;
     use std::sync::Arc;
@@ -161,7 +162,7 @@ mod tests {
         let disk = SimDirectory::new(1, usize::MAX);
         let (journal, mut worker) =
             Journal::by_turns(disk.open().unwrap(), Room::default(), 1000).unwrap();
-        let limits = Limits { waiting: 2, ..Limits::default() };
+        let limits = Limits { waiting: 2 * RECORD, ..Limits::default() };
         let mut leases: Leases<_, ()> = Leases::new(journal, Arc::new(()), limits, NOW);
         let mut turn = |leases: &Leases<_, ()>| {
             let mut left = 0;
@@ -188,6 +189,12 @@ mod tests {
         leases.commit(&mut batch(), NOW);
         assert!(leases.is_congested());
         assert_eq!(turn(&leases), (2, true));
+        leases.hear(&engine(), NOW, |_| ());
+        assert!(!leases.is_congested());
+        // Offers that have left already take their room as long as what they came with waits.
+        leases.commit(&mut Actions { arena: vec![0; RECORD], ..batch() }, NOW);
+        assert!(leases.is_congested());
+        assert_eq!(turn(&leases), (1, true));
         leases.hear(&engine(), NOW, |_| ());
         assert!(!leases.is_congested());
         // And so is a failure.
