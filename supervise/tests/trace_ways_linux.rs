@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use supervise::Exe;
 use supervise::attribution::{Confidence, Reason, Seen, Target, Trace, Via};
 
-use super::runner::{Test, eventually};
+use super::runner::Test;
 use super::{only, sender, sent_to, traced};
 
 pub const TESTS: &[Test] = &[
@@ -246,6 +246,7 @@ fn fork_orphan(pipe: [i32; 2]) {
 
 fn orphan_of(parent: impl FnOnce([i32; 2])) {
     let mut trace = traced();
+    adopt(true);
     let mut pipe = [0; 2];
     // SAFETY: an array of two, as it wants.
     ok(unsafe { libc::pipe(pipe.as_mut_ptr()) });
@@ -265,9 +266,16 @@ fn orphan_of(parent: impl FnOnce([i32; 2])) {
     assert_eq!(seen.confidence, Confidence::Certain);
     assert_eq!(sender(&seen).pid, dying);
     assert_eq!(sender(&seen).exe, Exe::Path(std::env::current_exe().expect("our path")));
-    // While it lives it holds what it has inherited, and the instance cannot be removed.
-    let ended = || fs::read_dir(format!("/proc/{orphan}/fd")).map_or(true, |fds| fds.count() == 0);
-    eventually("the orphan has ended", ended);
+    wait(orphan);
+    adopt(false);
+}
+
+/// Whether orphans among our descendants become our children. While one still has what it inherited
+/// the instance cannot be removed, and only its wait tells that it has not: /proc shows none of its
+/// descriptors any more before the first of them is closed.
+fn adopt(orphans: bool) {
+    // SAFETY: plain numbers.
+    ok(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, libc::c_ulong::from(orphans)) });
 }
 
 fn a_parent_that_dies() {
