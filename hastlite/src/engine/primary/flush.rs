@@ -213,11 +213,11 @@ impl Primary {
             self.rounds.clean_at.get_or_insert(self.now + 1_000);
         }
         let away = self.needs_peer() && there != State::Done;
+        let unheard = self.rounds.unheard.take().filter(|_| self.detached.is_none());
+        let told = unheard.map_or(result, Err);
         let hears = |w: &Waiter| matches!(w, Waiter::Client(..) | Waiter::Change(_));
-        if let Err(error) = result
-            && (away || !round.waiters.iter().any(hears))
-        {
-            self.rounds.unheard = Some(error);
+        if away || !round.waiters.iter().any(hears) {
+            self.rounds.unheard = told.err();
         }
         if away && self.link.up() {
             // It was away, and is back.
@@ -226,14 +226,12 @@ impl Primary {
         for waiter in round.waiters {
             match waiter {
                 _ if away => self.flush_parked(waiter),
-                Waiter::Client(tag, since) => match result {
+                Waiter::Client(tag, since) => match told {
                     Ok(()) => self.flush_answer(tag, since),
                     Err(error) => self.answer(tag, Err(error)),
                 },
-                Waiter::Change(key) => self.change_flushed(key, result),
-                Waiter::Resync => {
-                    self.resync_flushed(if both { result } else { Err(Errno::EIO) });
-                }
+                Waiter::Change(key) => self.change_flushed(key, told),
+                Waiter::Resync => self.resync_flushed(if both { Ok(()) } else { Err(Errno::EIO) }),
                 Waiter::Stop => self.stop_flushed(result),
                 Waiter::Checkpoint => {}
             }
@@ -252,8 +250,7 @@ impl Primary {
             let served = there == State::Done && (self.detached.is_some() || self.detach(error));
             return Some(if served { Ok(()) } else { Err(error) });
         }
-        let unheard = self.rounds.unheard.take().filter(|_| self.detached.is_none());
-        Some(unheard.map_or(Ok(()), Err))
+        Some(Ok(()))
     }
 
     /// Nothing is owed to the other node any more: it serves alone, and the next round is its own; or
