@@ -6,7 +6,7 @@
 
 use crate::random::Random;
 use crate::wire::{ACK, Answer, DISCOVER, NAK, OFFER, Packet, RELEASE, REQUEST, Relay};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,9 @@ pub struct Load<'a> {
     first: u32,
     size: u32,
     in_flight: HashMap<u32, Transaction>,
+    /// Who has asked for something, and this server may still acknowledge it, however late: what
+    /// they gave back meanwhile would be theirs again here, and somebody else's there.
+    late: HashSet<[u8; 6]>,
     xid: u32,
     clients: u32,
     /// Whom each address was promised to.
@@ -68,6 +71,7 @@ impl<'a> Load<'a> {
             size,
             in_flight: HashMap::new(),
             xid: 0,
+            late: HashSet::new(),
             clients: 0,
             promised: BTreeMap::new(),
             order: Vec::new(),
@@ -81,7 +85,9 @@ impl<'a> Load<'a> {
     pub fn run(&mut self, mut done: impl FnMut(&Self) -> bool) {
         while !done(self) {
             let now = Instant::now();
-            self.in_flight.retain(|_, transaction| transaction.until > now);
+            for (_, late) in self.in_flight.extract_if(|_, transaction| transaction.until <= now) {
+                self.late.insert(late.mac);
+            }
             while self.in_flight.len() < WINDOW {
                 self.begin(now);
             }
@@ -94,6 +100,7 @@ impl<'a> Load<'a> {
     pub fn server_is_gone(&mut self) {
         self.hear();
         self.in_flight.clear();
+        self.late.clear();
     }
 
     fn hear(&mut self) {
@@ -121,7 +128,8 @@ impl<'a> Load<'a> {
 
     /// Gives an address back, unless the server may still be about to acknowledge it.
     fn release(&mut self, address: Ipv4Addr, holder: [u8; 6]) {
-        if self.in_flight.values().any(|transaction| transaction.mac == holder) {
+        let asks = self.in_flight.values().any(|transaction| transaction.mac == holder);
+        if asks || self.late.contains(&holder) {
             return;
         }
         self.xid += 1;
