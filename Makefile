@@ -41,7 +41,7 @@ sim-dhcpd: ## dhcpd's leases through crashes of a simulated disk, until a schedu
 
 sim-pair: ## hastlite's pair in simulation, until a schedule fails
 	HASTLITE_SIM_COUNT=$${HASTLITE_SIM_COUNT:-0} $(CARGO) test --release -p hastlite --lib \
-		sim::tests::schedules_from_fresh_seeds -- --nocapture
+		sim::tests::schedules_from_seeds -- --nocapture
 
 sim-primary: ## hastlite's primary, sector by sector, until a schedule fails
 	HASTLITE_RUNS=$${HASTLITE_RUNS:-0} HASTLITE_SEED=$${HASTLITE_SEED:-$$(date +%s%N)} \

@@ -5,10 +5,14 @@
 //! durable, and who lets go of what has waited for that, is the journal's; which file is the lease
 //! file is the parent's; descriptors and the parent's channel are in `shell`.
 
+mod batch;
 mod load;
 mod shell;
 mod watches;
 
+pub use batch::Batch;
+#[cfg(test)]
+pub(crate) use batch::RECORD;
 pub(crate) use load::load;
 
 use crate::engine::counters::Counters;
@@ -17,6 +21,7 @@ use crate::journal::commit::Disk;
 use crate::journal::{Event, Failure, Full, Journal, LogFile, Seq};
 use crate::msg::{Renamed, ToParent};
 use crate::server::replies::Wires;
+use batch::{durable, has_acknowledgements, is_heard_of, is_told, size};
 use std::sync::Arc;
 use watches::Watches;
 
@@ -30,8 +35,6 @@ const AGAIN_SOON: u64 = 1_000;
 /// Bytes: at the highest rate that is served, what comes in a quarter of a second, should the disk
 /// take so long for a sync.
 const WAITING: usize = 16 << 20;
-/// What a record's hooks and its news for other servers may take beside the replies, in bytes.
-pub(crate) const RECORD: usize = 512;
 /// Emptied batches kept at most: more than that wait only when the disk is slow.
 const SPARE: usize = 256;
 
@@ -66,14 +69,6 @@ enum Rewrite {
     Whole,
     /// The parent was asked to put the new file in the old one's place.
     Renaming,
-}
-
-/// What waits for the disk: a batch with acknowledgements, hooks, or news for other servers.
-pub struct Batch<W> {
-    /// All but the records.
-    pub actions: Actions,
-    /// The ways out that its replies are meant for.
-    pub wires: Arc<W>,
 }
 
 /// The journal, and everything that waits for it. `W` are the ways out.
@@ -112,31 +107,6 @@ pub struct Leases<D = LogFile, W = Wires> {
     counters: Counters,
     /// Batches that other servers were to be told of, and whose records never came to the disk.
     lost: Vec<Actions>,
-}
-
-/// Whether a batch has replies that wait for the disk.
-fn has_acknowledgements(actions: &Actions) -> bool {
-    actions.replies.iter().any(|reply| reply.durable)
-}
-
-/// Whether hooks are to hear of a batch when it is on disk.
-fn is_heard_of(actions: &Actions) -> bool {
-    actions.hooks.as_ref().is_some_and(|hooks| !hooks.is_empty())
-}
-
-/// Whether other servers are to hear of a batch.
-fn is_told(actions: &Actions) -> bool {
-    actions.sync.as_ref().is_some_and(|sync| !sync.is_empty())
-}
-
-/// What a batch takes while it waits, in bytes. The replies that did not have to wait are in it too.
-fn size(batch: &Actions) -> usize {
-    batch.arena.len() + batch.records * RECORD
-}
-
-/// How many replies of a batch wait for the disk.
-fn durable(batch: &Actions) -> u64 {
-    batch.replies.iter().filter(|reply| reply.durable).count() as u64
 }
 
 impl<D: Disk, W> Leases<D, W> {
