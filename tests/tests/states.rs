@@ -123,9 +123,10 @@ fn bound_and_renewing() {
         let net = Net::new(SHORT);
         let mut client = Client::start(&net.lab, kind);
         let address = net.selects();
+        // Before the client says so: some look for a while whether nobody has it, and renew then.
+        let ends = net.ends(address);
         assert_eq!(client.bound().0, address);
         net.holds(address);
-        let ends = net.ends(address);
         // T1: to the server alone, from the address, which is answered there.
         let (request, ack) = net.exchange(REQUEST, ACK);
         assert!(request.is_extension(address), "{request:?}");
@@ -144,8 +145,8 @@ fn rebinding() {
         let net = Net::new(SHORT);
         let mut client = Client::start(&net.lab, kind);
         let address = net.selects();
-        client.bound();
         let ends = net.ends(address);
+        client.bound();
         net.lab.deafen_to(address);
         let renewal = net.next(REQUEST);
         assert!(renewal.is_extension(address) && renewal.to == server(), "{renewal:?}");
