@@ -23,7 +23,8 @@
 //! power goes before the lease file has been rewritten, or if they are of an earlier life.
 //!
 //! That it sees what it should was tried by breaking the product, one fault at a time. From seed 0
-//! on, the first schedule that failed was:
+//! on, the first schedule that failed was (but for the reload's row, as schedules went before a reload
+//! had a copy begin anew here too):
 //!
 //! | fault | schedule |
 //! |---|---|
@@ -42,7 +43,7 @@
 //! | a group counts if either file has it | 47 |
 //! | leases are copied behind the records that came later | 24 |
 //! | leases kept aside are not copied | 3 |
-//! | a lease that a reload brings back is not written again | 18 |
+//! | a copy that a reload finds under way goes on where it was | 17 |
 //! | a line that a crash left open is not closed | 43 |
 //! | a record with a gap in it is believed | 46 |
 //! | a failed sync is trusted later | 268 |

@@ -88,15 +88,18 @@ pub struct Journal<D = LogFile, B = ()> {
 
 impl<B: Send + 'static> Journal<LogFile, B> {
     /// Starts the thread, which goes on at the end of `file`. There `release` gets what has waited for
-    /// a commit once that is on disk, in the order of the commits; what waits for one that failed it
-    /// never gets.
+    /// commits once they are on disk, with their numbers: those of one sync at once, in the order of
+    /// the commits; what waits for one that failed it never gets.
     ///
     /// The thread has the signal mask and the system call filter of its caller: it is started after
     /// signals have been blocked and the process confined.
     ///
     /// # Errors
     /// If there is no reading the end of the file, no pipe or no thread.
-    pub fn start(file: OwnedFd, release: impl FnMut(&B) + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        file: OwnedFd,
+        release: impl FnMut(&[(Seq, B)]) + Send + 'static,
+    ) -> io::Result<Self> {
         let file = LogFile::new(file);
         let end = file.end()?;
         let (journal, waker) = Journal::new(Room::default())?;

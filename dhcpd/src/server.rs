@@ -248,7 +248,7 @@ impl Server<'_> {
         self.feed.push(&self.actions.tables);
         self.asker.ask(&self.actions.names);
         replies::report(self.icmp.ask(self.actions.pings.iter().copied(), now.mono));
-        self.wires.send(&self.actions, false);
+        self.wires.send([&self.actions], false);
         if self.actions.journal.is_empty() {
             // Nothing of these is on its way to the disk: a lease has come to its end by itself.
             tell_hooks(&mut self.teller, &self.actions);

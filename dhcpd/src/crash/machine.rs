@@ -343,7 +343,8 @@ impl Machine {
         let now = self.now();
         if let Some(life) = &mut self.life {
             let config = Arc::clone(&configs()[self.outside.config]);
-            life.engine.reconfigure(config, interfaces(), now, &mut life.actions);
+            let Life { engine, leases, actions, .. } = life;
+            leases.reconfigure(engine, config, interfaces(), now, actions);
         }
     }
 
@@ -388,9 +389,11 @@ impl Machine {
             _ => {}
         }
         let mut result = Ok(());
-        life.worker.turn(&mut |batch: &Batch<()>| {
-            if result.is_ok() {
-                result = outside.deliver(&batch.actions, true);
+        life.worker.turn(&mut |waited: &[(_, Batch<()>)]| {
+            for (_, batch) in waited {
+                if result.is_ok() {
+                    result = outside.deliver(&batch.actions, true);
+                }
             }
         });
         result

@@ -161,7 +161,8 @@ impl Core {
         }
     }
 
-    /// Leases that were kept aside, of addresses that are given out (again).
+    /// Leases that were kept aside, of addresses that are given out (again). They are in the lease
+    /// file as they are, and need no other record: a copy that is under way begins anew.
     fn bring_back(&mut self, time: i64, out: &mut Actions) {
         let pools = &self.pools;
         let back: Vec<(u32, Span)> = (self.quarantine.keys())
@@ -172,10 +173,6 @@ impl Core {
             let verb = if lease.abandoned { Verb::Abandoned } else { Verb::Leased };
             out.table(verb, address);
             self.put(lease, span, time);
-            // It may come to stand among those that a rewrite of the lease file has passed already.
-            if let Some(slot) = self.leases.address(address) {
-                out.record(self.leases.get(slot), &self.clock);
-            }
         }
     }
 

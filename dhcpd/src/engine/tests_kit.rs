@@ -242,14 +242,14 @@ impl Bench {
     }
 
     /// Another configuration and other interfaces; each of these is on the network it is on.
-    pub(super) fn reconfigure(&mut self, mut config: Config, interfaces: Vec<Interface>) {
+    pub(super) fn reconfigure(&mut self, mut config: Config, interfaces: Vec<Interface>) -> bool {
         config.build_lookup();
         let network =
             |i: &Interface| config.subnet_of(i.address).map(|s| config.subnets[s].network);
         let interfaces =
             interfaces.into_iter().map(|i| Interface { network: network(&i), ..i }).collect();
         self.out.clear();
-        self.engine.reconfigure(Arc::new(config), interfaces, self.now, &mut self.out);
+        self.engine.reconfigure(Arc::new(config), interfaces, self.now, &mut self.out)
     }
 
     /// All that a reconfiguration may change, as text.

@@ -46,7 +46,7 @@ impl Drop for Folder {
 
 /// A journal that nothing but records is given to.
 pub(super) fn start(file: OwnedFd) -> Journal {
-    Journal::start(file, |()| ()).unwrap()
+    Journal::start(file, |_| ()).unwrap()
 }
 
 /// Waits until the journal has something to tell; a test that waits for ever has failed.

@@ -160,8 +160,8 @@ impl<D: Disk, B> Worker<D, B> {
     }
 
     /// Does whatever comes, until the queue is closed and empty. `release` gets what has waited for
-    /// a commit once that is on disk, in the order of the commits.
-    pub(super) fn run(mut self, mut release: impl FnMut(&B)) {
+    /// commits once they are on disk: those of one sync at once, in the order of the commits.
+    pub(super) fn run(mut self, mut release: impl FnMut(&[(Seq, B)])) {
         let mut turns = 0;
         loop {
             match self.shared.wait(turns > 0) {
@@ -195,7 +195,7 @@ impl<D: Disk, B> Worker<D, B> {
     }
 
     /// Does what is queued; see [`Self::run`].
-    pub(crate) fn turn(&mut self, release: &mut impl FnMut(&B)) {
+    pub(crate) fn turn(&mut self, release: &mut impl FnMut(&[(Seq, B)])) {
         let (mut bytes, mut entries) =
             (std::mem::take(&mut self.bytes), std::mem::take(&mut self.entries));
         {
@@ -238,16 +238,14 @@ impl<D: Disk, B> Worker<D, B> {
         }
     }
 
-    fn close_group(&mut self, release: &mut impl FnMut(&B)) {
+    fn close_group(&mut self, release: &mut impl FnMut(&[(Seq, B)])) {
         let Some((upto, size)) = self.group.take() else { return };
         let result = self.commit.sync();
-        while self.batches.front().is_some_and(|(seq, _)| *seq <= upto)
-            && let Some(batch) = self.batches.pop_front()
-        {
-            if result.is_ok() {
-                release(&batch.1);
-            }
-            self.finished.push(batch);
+        let of_these = self.batches.partition_point(|(seq, _)| *seq <= upto);
+        // Whatever was there from an earlier group was taken away when that was told of.
+        self.finished.extend(self.batches.drain(..of_these));
+        if result.is_ok() && !self.finished.is_empty() {
+            release(&self.finished);
         }
         self.tell(Event::Done { upto, result }, size);
     }

@@ -109,9 +109,9 @@ impl Server<'_> {
         self.leases.set_wires(Arc::clone(&self.wires));
         self.links = links;
         // An interface that comes and goes must not keep a long rewrite from its end.
-        if self.engine.reconfigure(config, interfaces, now, &mut self.actions) {
+        let Server { engine, leases, actions, .. } = self;
+        if leases.reconfigure(engine, config, interfaces, now, actions) {
             self.sync.reconfigured(&self.engine);
-            self.leases.copy_again();
         }
         self.act(now);
     }

@@ -15,8 +15,9 @@ pub use batch::Batch;
 pub(crate) use batch::RECORD;
 pub(crate) use load::load;
 
+use crate::config::Config;
 use crate::engine::counters::Counters;
-use crate::engine::{Actions, Engine, Now};
+use crate::engine::{Actions, Engine, Interface, Now};
 use crate::journal::commit::Disk;
 use crate::journal::{Event, Failure, Full, Journal, LogFile, Seq};
 use crate::msg::{Renamed, ToParent};
@@ -344,12 +345,21 @@ impl<D: Disk, W> Leases<D, W> {
         };
     }
 
-    /// The engine was reconfigured: leases may be elsewhere in the order of a copy. One that is under
-    /// way begins anew; what it has copied twice is read twice.
-    pub(crate) fn copy_again(&mut self) {
-        if matches!(self.rewrite, Rewrite::Copying(_)) {
+    /// [`Engine::reconfigure`]. Leases may be elsewhere in the order of a copy then: one that is
+    /// under way begins anew; what it has copied twice is read twice.
+    pub(crate) fn reconfigure(
+        &mut self,
+        engine: &mut Engine,
+        config: Arc<Config>,
+        interfaces: Vec<Interface>,
+        now: Now,
+        actions: &mut Actions,
+    ) -> bool {
+        let moved = engine.reconfigure(config, interfaces, now, actions);
+        if moved && matches!(self.rewrite, Rewrite::Copying(_)) {
             self.rewrite = Rewrite::Copying(0);
         }
+        moved
     }
 
     /// Interfaces have other numbers from here on. What waits leaves by what it was meant for.
@@ -444,7 +454,6 @@ impl<D: Disk, W> Leases<D, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
     use crate::crash::disk::{Faults, SimDirectory};
     use crate::engine::EngineOptions;
     use crate::journal::Room;

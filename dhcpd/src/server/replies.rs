@@ -41,14 +41,21 @@ impl Wires {
         &self.indexes
     }
 
-    /// Sends the replies of a batch: those that had to wait for the disk, or the others.
-    pub fn send(&self, actions: &Actions, durable: bool) {
-        let replies = || actions.replies.iter().filter(|reply| reply.durable == durable);
+    /// Sends the replies of batches: those that had to wait for the disk, or the others.
+    pub fn send<'a, B>(&self, batches: B, durable: bool)
+    where
+        B: IntoIterator<Item = &'a Actions, IntoIter: Clone>,
+    {
+        let batches = batches.into_iter();
+        let replies = || {
+            let of = |actions: &'a Actions| actions.replies.iter().map(move |it| (actions, it));
+            batches.clone().flat_map(of).filter(|(_, reply)| reply.durable == durable)
+        };
         if replies().next().is_none() {
             return;
         }
         for (number, link) in self.links.iter().enumerate() {
-            let frames = replies().filter_map(|reply| match reply.destination {
+            let frames = replies().filter_map(|(actions, reply)| match reply.destination {
                 Destination::Link { interface, mac, address, port } if interface == number => {
                     Some(OutFrame {
                         mac,
@@ -62,7 +69,7 @@ impl Wires {
             });
             report(link.send(frames));
         }
-        let routed = replies().filter_map(|reply| match reply.destination {
+        let routed = replies().filter_map(|(actions, reply)| match reply.destination {
             Destination::Udp { interface, address, port } => Some(Outgoing {
                 interface: interface.and_then(|number| self.indexes.get(number).copied()),
                 source: reply.source,

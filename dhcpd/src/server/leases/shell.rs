@@ -1,9 +1,10 @@
 //! Leases over real files: descriptors come in, the parent is asked, poll(2) waits.
 
+use super::batch::by_way_out;
 use super::{Batch, Leases, Limits};
 use crate::engine::{Actions, Engine, Now};
-use crate::journal::Journal;
 use crate::journal::commit::Disk;
+use crate::journal::{Journal, Seq};
 use crate::msg::{ToParent, ToServer};
 use crate::server::replies::Wires;
 use nix::errno::Errno;
@@ -15,8 +16,10 @@ use std::sync::Arc;
 impl Leases {
     /// Begins to write at the end of the lease file. What has waited for the disk leaves by `wires`.
     pub fn start(file: OwnedFd, wires: Arc<Wires>, now: Now) -> Result<Self, String> {
-        let journal = Journal::start(file, |Batch { actions, wires }: &Batch<Wires>| {
-            wires.send(actions, true);
+        let journal = Journal::start(file, |waited: &[(Seq, Batch<Wires>)]| {
+            for (wires, batches) in by_way_out(waited) {
+                wires.send(batches, true);
+            }
         });
         let journal = journal.map_err(|e| format!("start the journal: {e}"))?;
         Ok(Leases::new(journal, wires, Limits::default(), now))
@@ -107,7 +110,8 @@ mod tests {
     fn what_nobody_waits_for_is_on_disk_too_at_the_end() {
         let mut records = 0;
         let length = with_file("finish", |file| {
-            let journal = Journal::start(file, |_: &Batch<()>| panic!("nothing waits")).unwrap();
+            let journal =
+                Journal::start(file, |_: &[(Seq, Batch<()>)]| panic!("nothing waits")).unwrap();
             let mut leases = Leases::new(journal, Arc::new(()), Limits::default(), NOW);
             while records < 8 && leases.journal.has_room() {
                 let journal = vec![b'\n'; crate::journal::MAX_COMMIT];
@@ -132,10 +136,14 @@ mod tests {
         };
         with_file("ways", |file| {
             let (left, leaves) = std::sync::mpsc::channel();
-            let journal = Journal::start(file, move |batch: &Batch<[&str; 2]>| {
-                for reply in &batch.actions.replies {
-                    let Destination::Link { interface, .. } = reply.destination else { continue };
-                    left.send(batch.wires[interface]).unwrap();
+            let journal = Journal::start(file, move |waited: &[(Seq, Batch<[&str; 2]>)]| {
+                for (wires, batches) in by_way_out(waited) {
+                    for reply in batches.flat_map(|actions| &actions.replies) {
+                        let Destination::Link { interface, .. } = reply.destination else {
+                            continue;
+                        };
+                        left.send(wires[interface]).unwrap();
+                    }
                 }
             });
             let before = Arc::new(["lan", "wlan"]);
@@ -166,7 +174,7 @@ mod tests {
         let mut leases: Leases<_, ()> = Leases::new(journal, Arc::new(()), limits, NOW);
         let mut turn = |leases: &Leases<_, ()>| {
             let mut left = 0;
-            worker.turn(&mut |_| left += 1);
+            worker.turn(&mut |waited| left += waited.len());
             let mut fds = [PollFd::new(leases.as_fd(), PollFlags::POLLIN)];
             (left, poll(&mut fds, PollTimeout::ZERO) == Ok(1))
         };
