@@ -194,6 +194,10 @@ impl Dhcpd {
 
 impl Drop for Dhcpd {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Mostly it knows why.
+            eprintln!("dhcpd's log:\n{}", self.log());
+        }
         if let Ok(None) = self.child.try_wait() {
             let children = process::children(self.pid());
             let _ = self.child.kill();

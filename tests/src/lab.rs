@@ -159,6 +159,8 @@ impl Lab {
         let output = self.client.try_run(&format!(
             "busybox udhcpc -f -q -n -i {interface} -t {tries} -T 1 -A 0 -s /bin/true"
         ));
+        // Shown if the test fails.
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
         output.status.success()
     }
 
