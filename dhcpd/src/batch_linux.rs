@@ -90,20 +90,16 @@ pub(crate) fn send<'a, const HEADER: usize>(
     messages: impl IntoIterator<Item = Outgoing<'a, HEADER>>,
     tried: impl Fn() -> String,
 ) -> Sent {
-    let mut messages = messages.into_iter();
+    let mut messages = messages.into_iter().peekable();
     let mut sent = Sent::default();
-    loop {
+    while messages.peek().is_some() {
         let mut batch: [Option<Outgoing<'a, HEADER>>; BATCH] = [const { None }; BATCH];
-        let mut filled = 0;
         for (slot, message) in batch.iter_mut().zip(&mut messages) {
             *slot = Some(message);
-            filled += 1;
         }
         send_batch(fd, &mut batch, &tried, &mut sent);
-        if filled < BATCH {
-            return sent;
-        }
     }
+    sent
 }
 
 /// Sends what is in the first slots of `batch`.
