@@ -124,7 +124,7 @@ fn q27_one_that_goes_down_and_up_is_served_again() {
         lab.server.run("ip link set srv0 up");
         assert!(lab.is_served("cli0", 10));
     }
-    assert!(!dhcpd.log().contains("no longer appears valid"), "{}", dhcpd.log());
+    assert!(!dhcpd.log().contains("no longer appears valid"));
 }
 
 #[test]
@@ -204,6 +204,6 @@ fn many_changes_at_once_cost_little_and_none_is_missed() {
     let (elapsed, lines) = (begin.elapsed(), dhcpd.log().lines().count());
     eprintln!("2000 changes within {elapsed:?}: {spent} clock ticks, {lines} lines of log");
     assert!(spent < 200, "{spent} clock ticks");
-    assert!(!dhcpd.log().contains("c1x"), "nobody named these: {}", dhcpd.log());
+    assert!(!dhcpd.log().contains("c1x"), "nobody named these");
     assert!(dhcpd.terminate().success());
 }
