@@ -7,6 +7,7 @@
 
 mod arguments;
 mod check;
+mod definition;
 mod diagnostic;
 mod differences;
 mod interpreter;

@@ -1,7 +1,6 @@
 //! The text of dhcpd.leases(5): one record a lease, appended; the last record for an address wins.
 //!
-//! Not here: when a record is durable (`journal`), what two records for one address mean (the
-//! engine's conflict rule), and opening or replacing the file.
+//! Not here: when a record is durable (`journal`), and opening or replacing the file.
 
 pub(crate) mod date;
 mod lex;

@@ -397,7 +397,11 @@ impl<'a> Arguments<'a> {
                 format!("`{name}` is neither an address nor a name"),
             ));
         }
-        self.sources.addresses(&name).map_err(|error| Problem::error(offset, error))
+        let found = self.sources.addresses(&name);
+        found.map_err(|error| {
+            let text = format!("{error}; names are looked up when this is read, addresses never");
+            Problem::error(offset, text)
+        })
     }
 
     /// One address: as numbers, or the first that a host name has.
@@ -411,6 +415,11 @@ impl<'a> Arguments<'a> {
     pub fn ethers_name(&mut self) -> Result<Vec<u8>, Problem> {
         let offset = self.offset();
         let name = self.dotted_name("an Ethernet address or a name in /etc/ethers")?;
+        let hex = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+        if name.split('-').count() == 6 && name.split('-').all(hex) {
+            let text = format!("octets are separated by colons: {}", name.replace('-', ":"));
+            return Err(Problem::error(offset, text));
+        }
         match self.sources.ethernet(&name) {
             Ok(address) => Ok(address.to_vec()),
             Err(error) => Err(Problem::error(offset, error)),
@@ -418,24 +427,30 @@ impl<'a> Arguments<'a> {
     }
 
     /// A date as in dhcpd.leases(5), `W YYYY/MM/DD HH:MM:SS`, then perhaps `UTC`: seconds since
-    /// the epoch. The day of the week is not compared with the date.
+    /// the epoch. The day of the week is a number, and not looked at.
     pub fn date(&mut self) -> Result<i64, Problem> {
-        self.decimal("a day of the week", 1, 6)?;
+        self.number("a day of the week", usize::MAX, u32::MAX)?;
         let offset = self.offset();
-        let year = i64::from(self.decimal("a year", 4, 9999)?);
+        let year = i64::from(self.number("a year", 4, 9999)?);
         self.separator(b'/')?;
-        let month = i64::from(self.decimal("a month", 2, 12)?);
+        let month = i64::from(self.number("a month", 2, 12)?);
         self.separator(b'/')?;
-        let day = i64::from(self.decimal("a day", 2, 31)?);
-        let hour = i64::from(self.decimal("an hour", 2, 23)?);
+        let day = i64::from(self.number("a day", 2, 31)?);
+        let hour = i64::from(self.number("an hour", 2, 23)?);
         self.separator(b':')?;
-        let minute = i64::from(self.decimal("a minute", 2, 59)?);
+        let minute = i64::from(self.number("a minute", 2, 59)?);
         self.separator(b':')?;
-        let second = i64::from(self.decimal("a second", 2, 60)?);
+        let second = i64::from(self.number("a second", 2, 60)?);
         self.keyword("UTC");
         let days = days_since_epoch(year, month, day);
         let days = days.ok_or_else(|| Problem::error(offset, "there is no such day after 1969"))?;
         Ok(days * 86_400 + hour * 3600 + minute * 60 + second)
+    }
+
+    /// One number of a date. OpenBSD's dhcpd cuts none of these to size.
+    fn number(&mut self, what: &str, digits: usize, high: u32) -> Result<u32, Problem> {
+        let read = self.decimal(what, digits, high);
+        read.map_err(|problem| Problem { there: None, ..problem })
     }
 
     fn separator(&mut self, mark: u8) -> Result<(), Problem> {

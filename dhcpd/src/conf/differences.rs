@@ -37,6 +37,7 @@ pub fn differences(
     if let Some(config) = config {
         foreign(outline, &mut findings);
         fixed_in_ranges(config, ranges, &mut findings);
+        routes(outline, &mut findings);
         let mut compare = Compare { outline, config, left: MOST, told: Told::default() };
         findings.extend(compare.strangers());
         let (told, whole) = compare.run();
@@ -63,6 +64,17 @@ fn foreign(outline: &Outline, findings: &mut Findings) {
     let Some((site, _)) = outline.foreign.first() else { return };
     let text = told::list(names.iter().map(|name| format!("`{name}`")), LISTED);
     findings.push((*site, format!("OpenBSD's dhcpd does not know, and refuses, {text}")));
+}
+
+/// Classless routes beside routers: here it depends on what a client asks for.
+fn routes(outline: &Outline, findings: &mut Findings) {
+    let said = || outline.scopes.iter().flat_map(|scope| &scope.said);
+    if said().any(|said| matches!(said.key, Key::Option(3 | 33))) {
+        let classless = said().filter(|said| matches!(said.key, Key::Option(121 | 249)));
+        let text = "OpenBSD's dhcpd sends no routers and no static-routes to whoever is sent this; \
+                    here those that do not ask for it get both";
+        findings.extend(classless.map(|said| (said.site, text.to_owned())));
+    }
 }
 
 /// Q-11: there, they are also given to others.

@@ -9,6 +9,7 @@ mod pools;
 
 use super::arguments::Arguments;
 use super::check::{self, Site, Sites};
+use super::definition::Defined;
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, Severity};
 use super::lexer::{Kind, Token};
 use super::outline::Outline;
@@ -20,7 +21,6 @@ use super::statements::{self, Meaning, Row, Scope};
 use super::suggest::nearest;
 use super::tree::{Body, MAX_DEPTH, Statement, Tree};
 use crate::config::{Config, NetworkId, Settings, SubnetId};
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ pub struct Interpreter<'s> {
     scopes: Vec<Open>,
     config: Config,
     sites: Sites,
-    isc_options: HashSet<String>,
+    defined: Defined,
     said: Diagnostics,
     /// How it was written, if that is going to be compared.
     outline: Option<Outline>,
@@ -95,7 +95,7 @@ impl<'s> Interpreter<'s> {
             scopes: vec![Open::new(Scope::Root)],
             config: Config::default(),
             sites: Sites::default(),
-            isc_options: HashSet::new(),
+            defined: Defined::new(),
             said: Diagnostics::default(),
             outline: None,
         }
@@ -182,11 +182,20 @@ impl<'s> Interpreter<'s> {
         if matches!(body, Body::Plain) && self.in_pool(id, tree, words, row) {
             return None;
         }
+        let passed =
+            matches!(row.meaning, Meaning::NotYet | Meaning::Ignored(_) | Meaning::Refused(_));
+        let whole = if passed { passed::whole(tree, words, body) } else { Ok(()) };
         match row.meaning {
-            Meaning::NotYet => {
-                self.not_yet(id, first, row.name);
+            Meaning::NotYet if passed::asks_nothing(tree, words, row) => {
+                self.foreign(id, first, row.name);
+            }
+            Meaning::NotYet if whole.is_ok() => {
+                let mut inside = Vec::new();
+                passed::parameters(tree, body, &mut inside);
+                self.not_yet_with(id, first, row.name, &inside);
                 self.denials(id, tree, row.name, body);
             }
+            Meaning::NotYet => self.not_yet(id, first, row.name),
             Meaning::Ignored(why) => {
                 self.foreign(id, first, row.name);
                 let text = format!("`{}` is ignored: {why}", row.name);
@@ -200,7 +209,9 @@ impl<'s> Interpreter<'s> {
                 self.declaration(id, tree, words, row, declaration, body);
             }
             _ => {
-                self.in_place(id, first, row);
+                if !matches!(row.meaning, Meaning::Option) {
+                    self.in_place(id, first, row);
+                }
                 return match self.parameter(id, tree, words, row) {
                     Ok(()) if matches!(body, Body::Plain) => None,
                     Ok(()) => {
@@ -212,7 +223,8 @@ impl<'s> Interpreter<'s> {
                 };
             }
         }
-        None
+        let (problem, read) = whole.err()?;
+        self.after_error(id, tree, words, read, problem, body)
     }
 
     fn row(
@@ -261,8 +273,11 @@ impl<'s> Interpreter<'s> {
             let place = kind.describe();
             Some(Problem::error(offset, format!("`{}` is not allowed {place}", row.name)))
         } else if let (Some(site), false) = (scope.declared, neutral || kind == Scope::Unknown) {
-            let at = self.files.get(site.file).map(|file| file.place(site.offset));
-            let at = at.map_or(String::new(), |at| format!(", in line {}", at.line));
+            let at = self.files.get(site.file).map(|file| match file.place(site.offset).line {
+                line if site.file == id => format!(", in line {line}"),
+                line => format!(", in {}:{line}", file.name()),
+            });
+            let at = at.unwrap_or_default();
             let text = "parameters come before the first declaration";
             Some(Problem::error(offset, format!("{text}{at}")))
         } else if !row.effective.has(kind) || (authoritative && inside_network) {
@@ -303,12 +318,12 @@ impl<'s> Interpreter<'s> {
                     scope: scope.kind,
                     settings: &mut scope.own,
                     host: &mut scope.host,
-                    isc_options: &mut self.isc_options,
+                    defined: &mut self.defined,
                 };
                 target.take(row, &mut arguments).map(Read::Parameter)
             }
         };
-        let (read, problems) = (arguments.position(), arguments.problems);
+        let (mut read, problems) = (arguments.position(), arguments.problems);
         for problem in problems {
             self.say(id, problem);
         }
@@ -325,17 +340,28 @@ impl<'s> Interpreter<'s> {
             Read::Range(range) => self.range(id, words, range),
             Read::Parameter(taken) => {
                 self.written(id, tree, words, row);
-                self.taken(id, words, taken);
-                Ok(())
+                let whole = match &taken {
+                    Taken::NotYet(_) => passed::whole(tree, words, &Body::Plain),
+                    _ => Ok(()),
+                };
+                self.taken(id, words, row, taken);
+                whole.map_err(|(problem, until)| {
+                    read = until;
+                    problem
+                })
             }
         });
         done.map_err(|problem| (problem, read))
     }
 
-    fn taken(&mut self, id: usize, words: &[Token], taken: Taken) {
+    fn taken(&mut self, id: usize, words: &[Token], row: &Row, taken: Taken) {
         let Some(first) = words.first() else { return };
+        if matches!((row.meaning, &taken), (Meaning::Option, Taken::Active | Taken::Theirs(_))) {
+            self.in_place(id, first, row);
+        }
         match taken {
             Taken::Active => {}
+            Taken::Theirs(name) | Taken::Definition(name) => self.foreign(id, first, &name),
             Taken::NotYet(name) => self.not_yet(id, first, &name),
         }
     }

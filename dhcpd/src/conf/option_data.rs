@@ -60,7 +60,14 @@ pub fn bytes(arguments: &mut Arguments) -> Result<Vec<u8>, Problem> {
         Some(token) if token.kind == super::lexer::Kind::Quoted => {
             Ok(arguments.quoted(WHAT)?.into_owned())
         }
-        Some(token) if token.kind == super::lexer::Kind::Word => arguments.octets(MAX_VALUE),
+        Some(token) if token.kind == super::lexer::Kind::Word => {
+            let word = token.raw(arguments.file);
+            if !word.iter().all(u8::is_ascii_hexdigit) {
+                let text = "text is in quotes; without them this is hexadecimal octets";
+                return Err(Problem::error(arguments.offset(), text));
+            }
+            arguments.octets(MAX_VALUE)
+        }
         _ => Err(arguments.expected(WHAT)),
     }
 }

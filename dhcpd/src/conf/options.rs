@@ -95,7 +95,13 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     BY_NAME.iter().map(|named| named.name)
 }
 
-/// Options that only ISC's dialect has a name for.
+/// Finds an option by a name that only ISC's dialect has for it.
+pub fn of_isc(name: &str) -> Option<Definition> {
+    let at = OF_ISC.binary_search_by_key(&name, |named| named.name).ok()?;
+    OF_ISC.get(at).map(|&Named { code, kind, .. }| Definition { code, kind })
+}
+
+/// Options that only ISC's dialect has a name for, and whose values are not read.
 pub fn is_isc_only(name: &str) -> bool {
     ISC_ONLY.binary_search(&name).is_ok()
 }
@@ -195,19 +201,35 @@ static BY_NAME: &[Named] = &[
     named("x-display-manager", 49, Type::Addresses),
 ];
 
+/// In order: what ISC's dialect has other names for, and what only it has a name for.
+#[rustfmt::skip]
+static OF_ISC: &[Named] = &[
+    named("default-url", 114, Type::Text),
+    named("loader-configfile", 209, Type::Text),
+    named("loader-pathprefix", 210, Type::Text),
+    named("loader-reboottime", 211, Type::U32),
+    named("pcode", 100, Type::Text),
+    named("tcode", 101, Type::Text),
+    named("tftp-server-address", 150, Type::Addresses),
+    named("uap-servers", 98, Type::Text),
+    named("v4-captive-portal", 160, Type::Text),
+    named("v6-only-preferred", 108, Type::U32),
+    named("vendor-class-identifier", 60, Type::Bytes),
+];
+
 /// In order. Most have a code that `option-N` can set.
 #[rustfmt::skip]
 static ISC_ONLY: &[&str] = &[
     "associated-ip", "auto-config", "bcms-controller-address", "bcms-controller-names",
-    "capwap-ac-v4", "client-last-transaction-time", "default-url", "domain-set", "fqdn",
-    "geoconf", "geoconf-civic", "ipv4-address-andsf", "loader-configfile",
-    "loader-pathprefix", "loader-reboottime", "name-service-search",
-    "netinfo-server-address", "netinfo-server-tag", "option-6rd", "pana-agent", "pcode",
+    "capwap-ac-v4", "client-last-transaction-time", "domain-set", "fqdn",
+    "geoconf", "geoconf-civic", "ipv4-address-andsf",
+    "name-service-search",
+    "netinfo-server-address", "netinfo-server-tag", "option-6rd", "pana-agent",
     "pxe-client-id", "pxe-interface-id", "pxe-system-type",
     "rdnss-selection", "relay-id", "sip-ua-cs-domains", "slp-directory-agent",
-    "slp-service-scope", "status-code", "subnet-selection", "tcode", "tftp-server-address",
-    "uap-servers", "user-auth-protocol", "v4-access-domain", "v4-captive-portal", "v4-lost",
-    "v4-portparams", "vendor-class-identifier", "vivco", "vivso",
+    "slp-service-scope", "status-code", "subnet-selection",
+    "user-auth-protocol", "v4-access-domain", "v4-lost",
+    "v4-portparams", "vivco", "vivso",
 ];
 
 #[cfg(test)]
@@ -223,6 +245,8 @@ mod tests {
         codes.sort_unstable();
         assert!(codes.is_sorted_by(|a, b| a < b));
         assert!(ISC_ONLY.iter().all(|name| find(name).is_none()));
+        assert!(OF_ISC.is_sorted_by(|a, b| a.name < b.name));
+        assert!(OF_ISC.iter().all(|n| find(n.name).is_none() && !is_isc_only(n.name)));
     }
 
     /// The codes of dhcpd.conf(5)'s names.

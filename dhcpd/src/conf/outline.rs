@@ -212,7 +212,12 @@ impl Outline {
             Meaning::Option => {
                 let at = if word(2) == b"." { 3 } else { 1 };
                 let name = String::from_utf8_lossy(word(at));
-                match options::find(&name).map(|found| found.code) {
+                let code = options::find(&name).map(|found| found.code);
+                // Codes that have names have only those there.
+                if name.starts_with("option-") && code.and_then(options::name_of).is_some() {
+                    return self.foreign(site, &format!("option {name}"));
+                }
+                match code {
                     Some(108) => {
                         "OpenBSD's dhcpd sends this to all clients, and not only to those that ask \
                          for it"

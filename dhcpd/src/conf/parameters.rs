@@ -3,6 +3,7 @@
 //! Knows values and where they go; whether a statement may stand there is decided before.
 
 use super::arguments::Arguments;
+use super::definition::{self, Defined};
 use super::diagnostic::Problem;
 use super::lexer::Kind;
 use super::option_data;
@@ -10,7 +11,6 @@ use super::options::{self, Definition};
 use super::statements::{self, Meaning, Row, Scope};
 use super::suggest::nearest;
 use crate::config::{Hardware, MAX_HARDWARE, Settings};
-use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 const SUBNET_MASK: u8 = 1;
@@ -36,15 +36,19 @@ pub struct Target<'a> {
     pub settings: &'a mut Settings,
     /// What it says so far, if it is a host.
     pub host: &'a mut HostParts,
-    /// Options that were defined in ISC's way, for those are known to be no mistake.
-    pub isc_options: &'a mut HashSet<String>,
+    /// Options that were defined in ISC's way.
+    pub defined: &'a mut Defined,
 }
 
 /// What is to be said about a parameter that was taken.
 pub enum Taken {
     /// Nothing.
     Active,
-    /// It is ISC's, and this is its name.
+    /// Only ISC's dialect has it: this is its name.
+    Theirs(String),
+    /// It says what another one means, and so may stand anywhere; likewise.
+    Definition(String),
+    /// The same, and it has no effect.
     NotYet(String),
 }
 
@@ -52,7 +56,14 @@ impl Target<'_> {
     /// Reads the words after a statement's first, and takes the value.
     pub fn take(&mut self, row: &Row, arguments: &mut Arguments) -> Result<Taken, Problem> {
         match row.meaning {
-            Meaning::Seconds(field) => *field(self.settings) = Some(arguments.u32()?),
+            Meaning::Seconds(field) => {
+                let offset = arguments.offset();
+                let seconds = arguments.u32()?;
+                if seconds == 0 && row.name.ends_with("-lease-time") {
+                    arguments.warn(offset, "0 is as if nothing were said here".to_owned());
+                }
+                *field(self.settings) = Some(seconds);
+            }
             Meaning::Date(field) => *field(self.settings) = Some(arguments.date()?),
             Meaning::Boolean(field) => {
                 *field(self.settings) = Some(arguments.boolean()?);
@@ -130,23 +141,30 @@ impl Target<'_> {
                 return Ok(Taken::NotYet(format!("option {name}.{inner}")));
             }
         }
-        let code = arguments.peek().is_some_and(|token| token.is_word(arguments.file, "code"));
-        if code && arguments.has_mark(b'=') {
-            self.isc_options.insert(name.clone());
-            return Ok(Taken::NotYet(format!("option {name} code")));
+        if definition::is_next(arguments) {
+            let definition = definition::read(arguments);
+            let text = format!("option {name} code");
+            self.defined.insert(name, definition);
+            return Ok(match definition {
+                Some(_) => Taken::Definition(text),
+                None => Taken::NotYet(text),
+            });
         }
-        let Some(definition) = options::find(&name) else {
-            if options::is_isc_only(&name) || self.isc_options.contains(&name) {
+        let theirs = self.defined.get(&name).copied();
+        let theirs = theirs.or_else(|| options::of_isc(&name).map(Some));
+        let definition = match theirs.unwrap_or_else(|| options::find(&name)) {
+            Some(definition) => definition,
+            None if theirs.is_some() || options::is_isc_only(&name) => {
                 return Ok(Taken::NotYet(format!("option {name}")));
             }
-            return Err(Problem::error(offset, unknown_option(&name)));
+            None => return Err(Problem::error(offset, unknown_option(&name))),
         };
         if arguments.next_is(b'=') {
             return Ok(Taken::NotYet(format!("option {name} =")));
         }
         let value = option_data::value(arguments, definition.kind)?;
         self.set_option(definition, value, offset, arguments);
-        Ok(Taken::Active)
+        Ok(theirs.map_or(Taken::Active, |_| Taken::Theirs(format!("option {name}"))))
     }
 
     fn set_option(

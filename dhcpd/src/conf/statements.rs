@@ -262,7 +262,8 @@ static STATEMENTS: &[Row] = &[
     isc("ddns-update-style"),
     isc("ddns-updates"),
     isc("default"),
-    row("default-lease-time", ANY, "default-lease-time SECONDS;", M::Seconds(|s| &mut s.default_lease_time)),
+    row("default-lease-time", ANY, "default-lease-time SECONDS;", M::Seconds(|s| &mut s.default_lease_time))
+        .in_effect(ANY & !CLASS),
     isc("define"),
     isc("delayed-ack"),
     row("deny", ANY, "deny FLAG;", M::Permit(false)),
@@ -339,11 +340,13 @@ static STATEMENTS: &[Row] = &[
     isc("log-threshold-low"),
     isc("match"),
     isc("max-ack-delay"),
-    row("max-lease-time", ANY, "max-lease-time SECONDS;", M::Seconds(|s| &mut s.max_lease_time)),
+    row("max-lease-time", ANY, "max-lease-time SECONDS;", M::Seconds(|s| &mut s.max_lease_time))
+        .in_effect(ANY & !CLASS),
     isc("mclt"),
     isc("min-lease-time"),
     isc("min-secs"),
-    row("next-server", ANY, "next-server ADDRESS;", M::Address(|s| &mut s.next_server)),
+    row("next-server", ANY, "next-server ADDRESS;", M::Address(|s| &mut s.next_server))
+        .in_effect(ANY & !CLASS),
     row("not", ANY & !HOST, "not authoritative;", M::Not).in_effect(ANY & !HOST & !CLASS),
     isc("omapi-key"),
     isc("omapi-port"),

@@ -85,7 +85,7 @@ const NOT_CONFIGURED: [u8; 12] = [
 ];
 
 /// Options whose value is text, to which a client may want a zero byte added.
-const TEXT: [u8; 15] = [12, 14, 15, 17, 18, 40, 47, 56, 60, 64, 66, 67, 77, 144, 252];
+const TEXT: [u8; 14] = [14, 15, 17, 18, 40, 47, 56, 60, 64, 66, 67, 77, 144, 252];
 
 impl Core {
     /// Appends an OFFER or ACK to `arena`. `None` if the subnet is not there any more.
@@ -164,7 +164,8 @@ impl Core {
         };
         let Scratch { options, texts } = scratch;
         texts.fill(packet, have, value);
-        let value = |code: u8| texts.get(code).or_else(|| value(code));
+        // RFC 2132: none of them may be empty. One that is hides what is said further out.
+        let value = |code| texts.get(code).or_else(|| value(code)).filter(|it| !it.is_empty());
 
         let mut list =
             Listing { options: recycle(std::mem::take(options)), done: Codes::default() };

@@ -89,7 +89,9 @@ impl Core {
             }
             let lease = self.leases.get(cursor as u32);
             cursor += 1;
-            if !lease.hw.is_empty() || lease.id.get().is_some() || lease.abandoned {
+            let held = !lease.hw.is_empty() || lease.id.get().is_some() || lease.abandoned;
+            // One that runs and has no holder is one whose holder could not be read.
+            if held || lease.ends > self.clock.last() {
                 leasefile::append_record(out, &view(lease, &self.clock));
                 left -= 1;
             }

@@ -180,12 +180,28 @@ fn who_ends_its_name_with_a_zero_byte_gets_texts_like_that() {
     let mut config = config();
     config.subnets[0].settings.options.set(15, b"example.org".to_vec());
     config.subnets[0].settings.options.set(6, vec![9, 9, 9, 9]);
+    config.subnets[0].settings.options.set(12, b"name".to_vec());
     let mut b = Bench::with(config);
     let got = b.one(&discover(1).with(12, b"me\0"));
     assert_eq!(got.options.get(15), Some(&b"example.org\0"[..]));
+    assert_eq!(got.options.get(12), Some(&b"name"[..]), "a name is bytes, and not text");
     assert_eq!(got.options.get(6), Some(&[9, 9, 9, 9][..]));
     let got = b.one(&discover(1).with(12, b"me"));
     assert_eq!(got.options.get(15), Some(&b"example.org"[..]));
+}
+
+#[test]
+fn no_option_is_sent_empty_and_an_empty_one_hides_what_is_further_out() {
+    let mut config = config();
+    config.subnets[0].settings.options.set(15, b"example.org".to_vec());
+    config.subnets[0].settings.options.set(17, vec![]);
+    let mut known = host("known", mac(1), &[]);
+    known.settings.options.set(15, vec![]);
+    config.hosts.push(known);
+    let mut b = Bench::with(config);
+    let got = b.one(&discover(1).with(55, [15, 17]));
+    assert_eq!((got.options.get(15), got.options.get(17)), (None, None));
+    assert_eq!(b.one(&discover(2)).options.get(15), Some(&b"example.org"[..]));
 }
 
 #[test]

@@ -206,3 +206,27 @@ fn a_known_identifier_keeps_its_lease() {
         assert_eq!(b.one(&discover(client).id(b"me")).yours(), offered, "on any hardware");
     }
 }
+
+#[test]
+fn a_client_with_another_identifier_has_what_its_hardware_had_before() {
+    let mut b = Bench::with(read(
+        "default-lease-time 60; max-lease-time 60;
+         subnet 10.0.0.0 netmask 255.255.255.0 { range 10.0.0.10 10.0.0.20; }",
+    ));
+    let had: Vec<Ipv4Addr> = (1..=3).map(|client| b.dora(client)).collect();
+    b.pass(60);
+    // Others have been free for as long: this one is its own.
+    assert_eq!(b.one(&discover(3).id(b"other system")).yours(), had[2]);
+}
+
+#[test]
+fn an_inform_is_answered_where_nobody_is_refused() {
+    let mut b = Bench::with(read(
+        "not authoritative;
+         subnet 10.0.0.0 netmask 255.255.255.0 { option domain-name \"here\"; }",
+    ));
+    let inform = Ask { ciaddr: ip("10.0.0.77"), ..ask(message::INFORM, 1) };
+    let got = b.one(&inform);
+    assert_eq!((got.kind(), got.options.get(15)), (message::ACK, Some(&b"here"[..])));
+    b.silent(&reboot(1, ip("192.0.2.1")));
+}

@@ -29,6 +29,21 @@ fn q1_tables_are_known_after_a_restart() {
     assert_eq!(b.engine.tables(b.now).0, [ip("10.0.0.12")]);
 }
 
+/// A record whose holder was damaged: the address is somebody's, whoever that is.
+#[test]
+fn an_address_whose_holder_cannot_be_read_is_written_again_until_its_lease_ends() {
+    let mut b = Bench::new();
+    let damaged = LeaseRecord { hardware: None, ..record("10.0.0.10", 1, START + 10) };
+    b.engine.load(damaged, b.now);
+    let text = snapshot(&b, 10);
+    assert!(text.starts_with("lease 10.0.0.10 {\n"), "{text}");
+    let again = crate::leasefile::read(text.as_bytes()).next().unwrap().unwrap();
+    assert_eq!((again.ends, again.hardware), (START + 10, None));
+    assert_ne!(b.one(&discover(2)).yours(), ip("10.0.0.10"));
+    b.pass(11);
+    assert_eq!(snapshot(&b, 10), "");
+}
+
 #[test]
 fn q4_a_host_overrides_a_subnet_only_in_what_it_says() {
     let mut config = config();

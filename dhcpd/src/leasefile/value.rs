@@ -71,7 +71,8 @@ pub(super) fn hardware(lexer: &mut Lexer<'_>) -> Result<Option<Hardware>, Stop> 
     let Some((&name, rest)) = values(lexer, &mut words)?.and_then(<[_]>::split_first) else {
         return Ok(None);
     };
-    let htype = match name {
+    let name = name.to_ascii_lowercase();
+    let htype = match &*name {
         b"ethernet" => 1,
         b"token-ring" => 6,
         b"fddi" => 8,

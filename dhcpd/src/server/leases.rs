@@ -452,33 +452,4 @@ impl<D: Disk, W> Leases<D, W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crash::disk::{Faults, SimDirectory};
-    use crate::engine::EngineOptions;
-    use crate::journal::Room;
-    use std::sync::Arc;
-
-    /// Found by the simulator of crashes: for a minute nobody would have been acknowledged.
-    #[test]
-    fn a_file_that_broke_is_replaced_soon_though_a_rewrite_has_just_failed() {
-        let disk = SimDirectory::new(1, usize::MAX);
-        let now = Now { wall: 1_000_000_000, mono: 0 };
-        let file = disk.open().unwrap();
-        let (journal, mut worker) = Journal::by_turns(file, Room::default(), 1000).unwrap();
-        let mut leases = Leases::new(journal, Arc::new(()), Limits::default(), now);
-        let engine = Engine::new(Arc::new(Config::default()), vec![], EngineOptions::default());
-        assert_eq!(leases.wish(now), Some(ToParent::WantNewFile));
-        leases.new_file(Err("no room".to_owned()), &engine, now);
-        assert_eq!(leases.next_step(), Some(AGAIN), "the old file is as good as ever");
-
-        disk.set_faults(Faults { sync: 1, ..Faults::default() });
-        let journal = b"lease\n".to_vec();
-        leases.commit(&mut Actions { journal, records: 1, ..Actions::default() }, now);
-        worker.turn(&mut |_| panic!("it is not on disk"));
-        leases.hear(&engine, now, |_| panic!("it is not on disk"));
-        assert_eq!(leases.next_step(), Some(AGAIN_SOON));
-        let then = Now { mono: AGAIN_SOON, ..now };
-        assert_eq!(leases.wish(then), Some(ToParent::WantNewFile));
-    }
-}
+mod tests;

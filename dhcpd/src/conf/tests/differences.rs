@@ -299,6 +299,17 @@ nonsense;";
 }
 
 #[test]
+fn classless_routes_beside_routers() {
+    let classless = "option classless-static-routes 10.0.0.0/8 10.1.0.1;";
+    assert_eq!(said(classless), [""; 0]);
+    let text =
+        format!("{classless} subnet 10.1.0.0 netmask 255.255.0.0 {{ option routers 10.1.0.1; }}");
+    let note = "1:1: note: OpenBSD's dhcpd sends no routers and no static-routes to whoever is sent \
+                this; here those that do not ask for it get both";
+    assert_eq!(said(&text), [note]);
+}
+
+#[test]
 fn q2_wrong_digits() {
     let digits = "note: OpenBSD's dhcpd takes this: it says in its log only that a digit is wrong";
     assert_eq!(
@@ -331,7 +342,7 @@ fn q11_fixed_addresses_within_ranges() {
 
 #[test]
 fn q17_q22_q25_what_differs_wherever_it_stands() {
-    let text = "option ipv6-only-preferred 1; option dhcp.option-108 0:0:0:1;
+    let text = "option ipv6-only-preferred 1; option dhcp.ipv6-only-preferred 1;
 option relay-agent-information 1:2;
 get-lease-hostnames on; get-lease-hostnames off;
 option dhcp-max-message-size 1000;

@@ -236,7 +236,10 @@ fn options() {
     assert_eq!(bad("option routers 10.0.0.1, nowhere.example, 10.0.0.999;").len(), 2);
     assert_eq!(
         bad("option domain-name-servers nowhere.example;"),
-        ["1:28: look up nowhere.example: this was not asked when answers were made"]
+        [
+            "1:28: look up nowhere.example: this was not asked when answers were made; names are looked up \
+             when this is read, addresses never"
+        ]
     );
 }
 
@@ -271,7 +274,8 @@ deny unknown-clients; fixed-address 10.0.0.5; }
 vendor-class \"v\" { authoritative; }
 shared-network s { subnet 10.0.2.0 netmask 255.255.255.254 {
 not authoritative; range 10.0.2.0 10.0.2.1; } }
-pid-file-name \"/var/run/dhcpd.pid\";",
+pid-file-name \"/var/run/dhcpd.pid\";
+user-class \"u\" { next-server 10.0.0.9; default-lease-time 9; max-lease-time 0; }",
     );
     assert_eq!(config.root.options.get(51), None);
     assert_eq!(option(&config.root, 61), None);
@@ -294,6 +298,10 @@ pid-file-name \"/var/run/dhcpd.pid\";",
             "11:20: warning: `authoritative` has no effect in a class",
             "13:1: warning: `not` has no effect within a shared-network",
             "14:1: warning: `pid-file-name` is ignored: no file holds our process id",
+            "15:18: warning: `next-server` has no effect in a class",
+            "15:40: warning: `default-lease-time` has no effect in a class",
+            "15:62: warning: `max-lease-time` has no effect in a class",
+            "15:77: warning: 0 is as if nothing were said here",
         ]
     );
 }

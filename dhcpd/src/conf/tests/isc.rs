@@ -6,11 +6,12 @@ use crate::config::Range;
 #[test]
 fn what_only_iscs_dialect_has_is_passed_over_and_named() {
     let (config, warnings) = warned(
-        r#"ddns-update-style none;
+        r#"ddns-update-style none; ddns-updates off;
 option space pxelinux;
 option pxelinux.magic code 208 = string;
 option arch code 93 = unsigned integer 16;
 option rec code 200 = { ip-address, integer 8 };
+option rec 1.2.3.4 5;
 option arch 7;
 option pxelinux.magic f1:00:74:7e;
 option domain-name = concat("a", ".example");
@@ -31,19 +32,19 @@ subnet 10.0.0.0 netmask 255.255.255.0 {
         .iter()
         .map(|warning| {
             let (place, text) = warning.split_once(": warning: ").unwrap();
-            assert!(place.ends_with(":1") || place == "18:37", "{warning}");
-            text.strip_suffix(" is not supported yet; it is passed over").unwrap()
+            assert!(place.ends_with(":1") || place == "19:37", "{warning}");
+            let (name, with) = text.split_once(" is not supported yet; it is passed over").unwrap();
+            assert_eq!(with, if name == "`if`" { ", with `filename`" } else { "" });
+            name
         })
         .collect();
     assert_eq!(
         names,
         [
-            "`ddns-update-style`",
             "`option space`",
             "`option pxelinux.magic`",
-            "`option arch code`",
             "`option rec code`",
-            "`option arch`",
+            "`option rec`",
             "`option pxelinux.magic`",
             "`option domain-name =`",
             "`allow client-updates`",
@@ -258,4 +259,86 @@ key \"k\" { }",
     assert_eq!(warnings.len(), 6);
     assert_eq!(warnings[1], about("1:29", "class"));
     assert_eq!(warnings[3..5], [about("2:12", "if"), about("2:48", "if")]);
+}
+
+/// What has no reader ends with its `;` too: else it would take the next statement with it.
+#[test]
+fn a_missing_semicolon_does_not_take_the_next_statement_away() {
+    let subnet = "subnet 10.0.0.0 netmask 255.255.255.0 { range 10.0.0.300; }";
+    assert_eq!(
+        bad(&format!("log-facility local7\n{subnet}")),
+        [
+            "1:1: warning: `log-facility` is not supported yet; it is passed over",
+            "1:20: `;` missing at the end of this statement",
+            "2:54: an octet of an address is from 0 to 255"
+        ]
+    );
+    for (passed, end) in [("pid-file-name \"x\"", "1:18"), ("option space.x 1", "1:17")] {
+        let said = bad(&format!("{passed}\ndefault-lease-time 1f;"));
+        assert_eq!(said[1], format!("{end}: `;` missing at the end of this statement"));
+        assert!(said[2].starts_with("2:20: "), "{said:?}");
+    }
+    assert_eq!(
+        bad("option a code 200 = { integer 8 }\ndefault-lease-time 1f;")[1],
+        "1:34: `;` missing at the end of this statement"
+    );
+    // These are one statement each.
+    for whole in [
+        "log (info, concat(\"a\",\n option host-name));",
+        "option space.x 1,\n option;",
+        "on commit\n{ deny booting; }",
+    ] {
+        let (_, warnings) = warned(whole);
+        assert!(warnings.iter().all(|warning| !warning.contains("missing")), "{warnings:?}");
+    }
+}
+
+#[test]
+fn options_that_the_file_defines() {
+    let (config, warnings) = warned(
+        "option flag code 200 = boolean; option one code 201 = unsigned integer 8;
+         option two code 202 = Unsigned Integer 16; option four code 203 = unsigned integer 32;
+         option minus code 204 = signed integer 32; option address code 205 = ip-address;
+         option words code 206 = text; option bytes code 207 = string;
+         option ones code 208 = array of unsigned integer 8;
+         option twos code 209 = array of unsigned integer 16;
+         option addresses code 210 = array of ip-address;
+         option option-116 code 116 = unsigned integer 8; option routers code 211 = text;
+         option flag on; option one 10; option two 258; option four 1; option minus -1;
+         option address 10.0.0.1; option words \"w\"; option bytes a:b; option ones 1, 2;
+         option twos 1, 2; option addresses 10.0.0.1, 10.0.0.2; option option-116 10;
+         option routers \"none\"; option option-5 \"x\";
+         option tftp-server-address 10.0.0.9; option vendor-class-identifier \"PXEClient\";
+         subnet 10.0.0.0 netmask 255.255.255.0 { }
+         option late code 212 = text;",
+    );
+    assert_eq!(warnings, [""; 0]);
+    let expected: [(u8, &[u8]); 17] = [
+        (3, b""),
+        (5, b"x"),
+        (60, b"PXEClient"),
+        (116, &[10]),
+        (150, &[10, 0, 0, 9]),
+        (200, &[1]),
+        (201, &[10]),
+        (202, &[1, 2]),
+        (203, &[0, 0, 0, 1]),
+        (204, &[255; 4]),
+        (205, &[10, 0, 0, 1]),
+        (206, b"w"),
+        (207, &[10, 11]),
+        (208, &[1, 2]),
+        (209, &[0, 1, 0, 2]),
+        (210, &[10, 0, 0, 1, 10, 0, 0, 2]),
+        (211, b"none"),
+    ];
+    for (code, value) in expected {
+        assert_eq!(option(&config.root, code).unwrap_or_default(), value, "{code}");
+    }
+    // Known to be defined, and no more.
+    let (config, warnings) = warned(
+        "option routers code 3 = array of { ip-address, integer 8 }; option routers 10.0.0.1 5;",
+    );
+    assert_eq!((option(&config.root, 3), warnings.len()), (None, 2));
+    assert_eq!(bad("option a code 201 = unsigned integer 8;\noption a 256;").len(), 1);
 }

@@ -131,7 +131,7 @@ fn inheritance() {
                  group {
                    server-name \"group\";
                    host in { hardware ethernet 0:0:0:0:0:1; max-lease-time 9; }
-                   vendor-class \"v\" { max-lease-time 8; }
+                   vendor-class \"v\" { filename \"v\"; }
                  }
                }
              }
@@ -158,7 +158,8 @@ fn inheritance() {
     let mut within = Settings { max_lease_time: Some(9), ..Settings::default() };
     within.server_name = Some(b"group".to_vec());
     assert_eq!(config.hosts[0].settings, within, "nothing of subnet, network or root");
-    within.max_lease_time = Some(8);
+    within.max_lease_time = None;
+    within.filename = Some(b"v".to_vec());
     assert_eq!(config.vendor_classes[0].settings, within);
     assert_eq!(config.vendor_classes[0].value, b"v");
     let mut outside = Settings { max_lease_time: Some(4), ..Settings::default() };
