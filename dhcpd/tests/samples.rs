@@ -67,7 +67,7 @@ fn of_iscs_dialect_the_rest_is_served() {
     let (config, warnings) = named("dhcpd.conf.isc-style");
     assert_eq!(config.subnets[0].ranges.len(), 2, "one of them in a pool");
     assert_eq!(config.hosts.len(), 1);
-    assert_eq!(warnings.len(), 18);
+    assert_eq!(warnings.len(), 16);
     for warning in warnings {
         assert_eq!(warning.severity, Severity::Warning);
         assert!(warning.text.contains("is not supported yet"), "{}", warning.render());

@@ -6,6 +6,7 @@
 
 use nix::sys::signal::Signal;
 use std::fs;
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,33 @@ fn place(lab: &Lab, script: &str) -> (PathBuf, PathBuf) {
 
 fn lines(file: &Path) -> Vec<String> {
     fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// Who signals all processes of the service means the parent, and takes no hook away.
+#[test]
+fn a_reload_of_the_whole_service_ends_no_hook() {
+    let lab = Lab::new();
+    let (folder, hook) =
+        place(&lab, "echo begin >>$DIR/out; read -r line <$DIR/go; echo $line >>$DIR/out");
+    let (out, go) = (folder.join("out"), folder.join("go"));
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::from_bits_truncate(0o666)).expect("a fifo");
+    fs::set_permissions(&go, fs::Permissions::from_mode(0o666)).expect("chmod");
+    // For both: opening it waits for nobody.
+    let mut go = fs::File::options().read(true).write(true).open(&go).expect("open the fifo");
+    let mut dhcpd = Dhcpd::start(&lab, CONFIG, &["-E", &hook.display().to_string()]);
+    let relay = Relay::new(&lab);
+    relay.lease([2, 0, 0, 0, 0, 1], 1);
+    until("the hook", LIMIT, || !lines(&out).is_empty());
+    let children = process::children(dhcpd.pid());
+    for signal in [Signal::SIGHUP, Signal::SIGINT] {
+        children.iter().for_each(|child| process::kill(*child, signal));
+    }
+    process::kill(dhcpd.pid(), Signal::SIGHUP);
+    dhcpd.wait_for("SIGHUP");
+    go.write_all(b"end\n").expect("let the hook go on");
+    until("the hook's end", LIMIT, || lines(&out) == ["begin", "end"]);
+    assert_eq!(process::children(dhcpd.pid()), children, "none was replaced");
+    assert!(dhcpd.terminate().success());
 }
 
 #[test]

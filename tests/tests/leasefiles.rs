@@ -264,7 +264,7 @@ fn damage_is_told_and_costs_nothing_else() {
     let text = [
         record(100, "00:0d:b9:11:22:33", ""),
         "\0\0\0\0garbage } of; a \"disk\n".to_owned(),
-        record(101, "00:0d:b9:44:55:66", "").replace("ends ", "ends 9"),
+        record(101, "00:0d:b9:44:55:66", "").replace("ends ", "ends x"),
         record(102, "52:54:00:12:34:56", ""),
         // Q-7: a client that called itself `x"; abandoned; hostname "y`.
         record(103, "02:00:00:00:00:03", "\tclient-hostname \"x\"; abandoned; hostname \"y\";\n"),

@@ -243,6 +243,9 @@ fn q20_openbsd_s_datagrams_are_taken_and_sent_by_unicast() {
     });
     // What somebody else holds is not taken from it.
     send(&datagram([192, 0, 2, 99].into(), mac(9, 9), from, to + 9000, &key));
-    dhcpd.wait_for("Lease conflict at 192.0.2.99");
+    dhcpd.wait_for(
+        "Lease conflict at 192.0.2.99: 02:09:00:00:01:01 has it here, 02:09:00:00:09:09 by \
+         another server; it is 02:09:00:00:01:01's",
+    );
     assert_eq!(leases(&lab)[&Ipv4Addr::new(192, 0, 2, 99)].mac, Some(mac(1, 1)));
 }

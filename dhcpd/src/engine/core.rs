@@ -259,7 +259,7 @@ impl Core {
         seconds: u32,
         out: &mut Actions,
     ) {
-        let ends = packet.time.saturating_add(i64::from(seconds));
+        let ends = packet.begins().saturating_add(i64::from(seconds));
         self.commit_until(packet, slot, ends, false, out);
     }
 
@@ -282,7 +282,7 @@ impl Core {
         if let Some(other) = self.offers.of(&self.leases.keys, network, &packet.client) {
             self.withdraw(other, out);
         }
-        let starts = self.leases.get(slot).begins(packet.time);
+        let starts = self.leases.get(slot).begins(packet.begins());
         self.leases.run(slot, ends);
         let lease = self.leases.get_mut(slot);
         lease.starts = starts;

@@ -117,13 +117,14 @@ impl Core {
         if outcome.conflict {
             self.counters.sync_conflicts += 1;
             let (one, other) = (client(&known).hw, client(told).hw);
-            let winner = if outcome.winner == Winner::Theirs { other } else { one };
+            // Of a part of a record nothing can be made that its teller would take.
+            let taken = word == Word::Whole && outcome.winner == Winner::Theirs;
+            let winner = if taken { other } else { one };
             log::error!(
                 "Lease conflict at {}: {one} has it here, {other} by another server; \
                  it is {winner}'s",
                 told.address
             );
-            // Of a part of a record nothing can be made that its teller would take.
             if word == Word::Part {
                 return Merged::Refused;
             }

@@ -3,6 +3,7 @@
 use super::tests_kit::*;
 use super::*;
 use crate::config::{Hardware, Settings};
+use crate::leasefile;
 
 fn record(address: &str, client: u16, ends: i64) -> LeaseRecord {
     LeaseRecord {
@@ -37,11 +38,31 @@ fn an_address_whose_holder_cannot_be_read_is_written_again_until_its_lease_ends(
     b.engine.load(damaged, b.now);
     let text = snapshot(&b, 10);
     assert!(text.starts_with("lease 10.0.0.10 {\n"), "{text}");
-    let again = crate::leasefile::read(text.as_bytes()).next().unwrap().unwrap();
+    let again = leasefile::read(text.as_bytes()).next().unwrap().unwrap();
     assert_eq!((again.ends, again.hardware), (START + 10, None));
     assert_ne!(b.one(&discover(2)).yours(), ip("10.0.0.10"));
     b.pass(11);
     assert_eq!(snapshot(&b, 10), "");
+}
+
+/// A client has its whole seconds, in whichever part of one of ours they begin.
+#[test]
+fn a_lease_is_not_over_before_its_clients_time() {
+    let mut b = Bench::with(read(
+        "default-lease-time 60; max-lease-time 60;
+         subnet 10.0.0.0 netmask 255.255.255.0 { range 10.0.0.10; }",
+    ));
+    b.now.mono += 999;
+    let address = b.dora(1);
+    let lease = leasefile::read(b.journal().as_bytes()).next().unwrap().unwrap();
+    assert_eq!(lease.ends - lease.starts, 60);
+    b.now.mono += 59_001;
+    b.tick();
+    b.silent(&discover(2));
+    assert_eq!(b.one(&select(2, address)).kind(), message::NAK);
+    b.now.mono += 1_000;
+    b.tick();
+    assert_eq!(b.dora(2), address);
 }
 
 #[test]

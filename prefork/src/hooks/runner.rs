@@ -37,6 +37,7 @@ const TURN: usize = 64;
 pub fn run(account: &str, tag: &str) -> Result<(), String> {
     // First: it is a thread's mask that a command is to get.
     let inherited = Inherited::take().map_err(|e| e.to_string())?;
+    supervise::leave_signals_to_parent();
     logger::inherit(tag).map_err(|e| e.to_string())?;
     let channel = supervise::inherited_channel().map_err(|e| e.to_string())?;
     let parent: Channel<Answer, FromParent> =
