@@ -61,6 +61,7 @@ pub const SET_BY_SERVER: &[(u8, &str)] = &[
     (51, "it comes from default-lease-time and max-lease-time"),
     (52, "it follows from what does not fit"),
     (53, "it follows from the reply"),
+    (57, "only clients send it"),
     (58, "it is half of the lease"),
     (59, "it is seven eighths of the lease"),
     (80, "it follows from rapid-commit"),
