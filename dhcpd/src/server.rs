@@ -5,6 +5,7 @@
 
 mod changes;
 mod control;
+mod frames;
 pub(crate) mod leases;
 mod replies;
 mod setup;
@@ -32,6 +33,7 @@ use crate::tables::Feed;
 use crate::udp::Udp;
 use changes::Changes;
 use control::Control;
+use frames::Frames;
 use leases::Leases;
 use pfhelper::{FromServer, ToServer as FromHelper};
 use prefork::hooks::Teller;
@@ -80,6 +82,7 @@ struct Server<'a> {
     clock: Clock,
     engine: Engine,
     links: Vec<Link>,
+    frames: Frames,
     udp: Udp,
     wires: Arc<Wires>,
     udp_mode: Option<UdpMode>,
@@ -181,7 +184,7 @@ impl Server<'_> {
     }
 
     fn take_from_link(&mut self, number: usize, queue: Queue, turns: usize, now: Now) {
-        let Server { engine, actions, .. } = self;
+        let Server { engine, actions, frames, .. } = self;
         let Some(link) = self.links.get_mut(number) else { return };
         for _ in 0..if link.is_gone() { 0 } else { turns } {
             let taken = link.receive(queue, |datagram| {
@@ -207,6 +210,7 @@ impl Server<'_> {
                 }
             }
         }
+        frames.look(link.name(), link.counters(), now.mono);
     }
 
     fn take_from_udp(&mut self, queue: Queue, turns: usize, now: Now) {

@@ -9,6 +9,7 @@ mod encoding;
 #[cfg(test)]
 mod tests;
 
+use crate::engine::counters::{Counters, FAMILIES};
 use crate::engine::inspect::{Entry, Filter, PoolUse};
 use crate::engine::orders::Order;
 use crate::engine::why::{Question, Step};
@@ -128,6 +129,22 @@ pub struct Counter {
     pub value: String,
     /// How many.
     pub count: u64,
+}
+
+impl Counter {
+    /// Each of them, in the order in which they are shown.
+    pub fn all(counters: &Counters) -> Vec<Counter> {
+        let rows = FAMILIES.iter().flat_map(|family| {
+            family.rows.iter().map(|(value, get)| Counter {
+                name: family.name.to_owned(),
+                help: family.help.to_owned(),
+                label: family.label.to_owned(),
+                value: (*value).to_owned(),
+                count: get(counters),
+            })
+        });
+        rows.collect()
+    }
 }
 
 impl Request {

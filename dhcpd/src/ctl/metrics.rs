@@ -95,3 +95,38 @@ fn sample(name: &str, labels: &[(&str, &str)], value: u64, out: &mut String) {
     let after = if labels.is_empty() { "" } else { "}" };
     let _ = writeln!(out, "{after} {value}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::counters::Counters;
+
+    #[test]
+    fn frames_that_were_passed_over_are_rows_of_one_family() {
+        let counters = Counters {
+            malformed: 1,
+            no_identity: 2,
+            frames_bad_ip: 3,
+            frames_bad_udp: 4,
+            frames_malformed: 5,
+            frames_tagged: 6,
+            ..Counters::default()
+        };
+        let text = exposition(None, &[], &Counter::all(&counters));
+        let name = "dhcpd_packets_ignored_total";
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(name)).collect();
+        assert_eq!(
+            lines,
+            [
+                "# HELP dhcpd_packets_ignored_total Packets that are no request one could answer",
+                "# TYPE dhcpd_packets_ignored_total counter",
+                "dhcpd_packets_ignored_total{reason=\"malformed\"} 1",
+                "dhcpd_packets_ignored_total{reason=\"no_identity\"} 2",
+                "dhcpd_packets_ignored_total{reason=\"bad_ip_checksum\"} 3",
+                "dhcpd_packets_ignored_total{reason=\"bad_udp_checksum\"} 4",
+                "dhcpd_packets_ignored_total{reason=\"malformed_frame\"} 5",
+                "dhcpd_packets_ignored_total{reason=\"other_vlan\"} 6",
+            ]
+        );
+    }
+}

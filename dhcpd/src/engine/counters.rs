@@ -3,7 +3,7 @@
 //!
 //! A field is added to where the thing happens, and costs an addition. [`FAMILIES`] says what each
 //! is called and means; whatever shows counters shows that table. What the engine cannot know (the
-//! disk, the table handler) the server fills in before it shows them.
+//! disk, the wire, the table handler) the server fills in before it shows them.
 
 use crate::wire::code::message;
 
@@ -82,6 +82,11 @@ pub struct Counters {
 
     pub replies_unsent: u64,
 
+    pub frames_bad_ip: u64,
+    pub frames_bad_udp: u64,
+    pub frames_malformed: u64,
+    pub frames_tagged: u64,
+
     pub table_applied: u64,
     pub table_missing: u64,
     pub table_failed: u64,
@@ -144,7 +149,14 @@ pub const FAMILIES: &[Family] = &[
         name: "dhcpd_packets_ignored_total",
         help: "Packets that are no request one could answer",
         label: "reason",
-        rows: &[("malformed", |c| c.malformed), ("no_identity", |c| c.no_identity)],
+        rows: &[
+            ("malformed", |c| c.malformed),
+            ("no_identity", |c| c.no_identity),
+            ("bad_ip_checksum", |c| c.frames_bad_ip),
+            ("bad_udp_checksum", |c| c.frames_bad_udp),
+            ("malformed_frame", |c| c.frames_malformed),
+            ("other_vlan", |c| c.frames_tagged),
+        ],
     },
     Family {
         name: "dhcpd_sync_leases_total",

@@ -1,6 +1,7 @@
 //! Changes of configuration and interfaces while the server serves: collected as the parent tells
 //! them, and put into effect in one step.
 
+use super::frames::Frames;
 use super::replies::Wires;
 use super::{Server, setup};
 use crate::config::Config;
@@ -96,7 +97,7 @@ impl Server<'_> {
         let mut all: Vec<(Interface, Link)> =
             old.iter().cloned().zip(std::mem::take(&mut self.links)).collect();
         for change in changes {
-            take(&mut all, change, &config);
+            take(&mut all, change, &config, &mut self.frames);
         }
         let (mut interfaces, mut links) = (Vec::new(), Vec::new());
         for (mut interface, link) in all {
@@ -117,17 +118,23 @@ impl Server<'_> {
     }
 }
 
-/// Takes one change over into the list.
-fn take(all: &mut Vec<(Interface, Link)>, change: Change, config: &Config) {
+/// Takes one change over into the list. What a link that goes has counted stays.
+fn take(all: &mut Vec<(Interface, Link)>, change: Change, config: &Config, frames: &mut Frames) {
     let (interface, queues) = match change {
-        Change::Gone(name) => return all.retain(|(interface, _)| interface.name != name),
+        Change::Gone(name) => {
+            let gone = all.extract_if(.., |(interface, _)| interface.name == name);
+            return gone.for_each(|(_, link)| frames.close(link.name(), link.counters()));
+        }
         Change::Served(interface, queues) => (interface, queues),
     };
     let Some(address) = interface.addresses.first().copied() else { return };
     let link = queues.map(|queues| Link::new(queues, &interface.name, interface.mac));
     let interface = setup::served(interface, address, config);
     match (all.iter_mut().find(|(old, _)| old.name == interface.name), link) {
-        (Some(place), Some(link)) => *place = (interface, link),
+        (Some(place), Some(link)) => {
+            frames.close(place.1.name(), place.1.counters());
+            *place = (interface, link);
+        }
         (Some((place, _)), None) => *place = interface,
         (None, Some(link)) => all.push((interface, link)),
         (None, None) => {}

@@ -3,6 +3,7 @@
 use super::Server;
 use super::changes::Changes;
 use super::control::Control;
+use super::frames::Frames;
 use super::leases::{Leases, load};
 use super::replies::Wires;
 use super::sync::Link as Synchronisation;
@@ -131,6 +132,7 @@ impl Handed {
             parent,
             engine,
             links,
+            frames: Frames::default(),
             udp,
             udp_mode,
             icmp: Icmp::from_fd(self.icmp.ok_or_else(|| missing("an ICMP socket"))?),

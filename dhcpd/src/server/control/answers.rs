@@ -63,6 +63,7 @@ impl Server<'_> {
         let mut counters = *self.engine.counters();
         self.leases.count(&mut counters);
         self.feed.count(&mut counters);
+        self.frames.count(&self.links, &mut counters);
         let own = &self.control.counters;
         counters.control_clients = own.control_clients;
         counters.control_refused = own.control_refused;

@@ -3,7 +3,7 @@
 use super::PATIENCE;
 use crate::ctl::message::{Answer, Counter, Request};
 use crate::engine::Now;
-use crate::engine::counters::{Counters, FAMILIES};
+use crate::engine::counters::Counters;
 use crate::engine::inspect::{Filter, PoolCount};
 use nix::poll::{PollFd, PollFlags};
 use proto::unix::{Connection, Error as ChannelError, Peer};
@@ -142,16 +142,7 @@ impl Session {
     }
 
     pub(super) fn answer_counters(&mut self, counters: &Counters) {
-        let rows = FAMILIES.iter().flat_map(|family| {
-            family.rows.iter().map(|(value, get)| Counter {
-                name: family.name.to_owned(),
-                help: family.help.to_owned(),
-                label: family.label.to_owned(),
-                value: (*value).to_owned(),
-                count: get(counters),
-            })
-        });
-        let rows: Vec<Counter> = rows.collect();
+        let rows = Counter::all(counters);
         self.answers.extend(rows.chunks(64).map(|rows| Answer::Counters(rows.to_vec())));
         self.finish();
     }
