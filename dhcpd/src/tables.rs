@@ -5,8 +5,12 @@
 //! holds up a packet: the queue is bounded, and when it overflows the events in it are replaced by
 //! one whole truth.
 
+mod ready;
+
+use crate::ctl::message::TableState;
 use crate::engine::counters::Counters;
 use pfhelper::{Command, FromServer, MAX_COMMANDS, Report, Tables};
+use ready::Ready;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
@@ -29,6 +33,8 @@ pub struct Feed {
     /// The `Apply` being sent: what `pending` returned and `sent` has not confirmed.
     sending: Option<FromServer>,
     seq: u32,
+    /// What the reports tell of each table.
+    ready: Ready,
     /// Sums of all reports.
     totals: Totals,
     /// Events that were given up for a whole truth, and how many of those were told.
@@ -50,12 +56,13 @@ pub struct Totals {
 impl Feed {
     /// For the tables that were named at start.
     pub fn new(tables: &Tables) -> Self {
-        Feed { wanted: !tables.is_empty(), ..Feed::default() }
+        Feed { wanted: !tables.is_empty(), ready: Ready::new(tables), ..Feed::default() }
     }
 
     /// A handler is there, new or again: it knows nothing yet.
     pub fn connect(&mut self) {
         self.connected = self.wanted;
+        self.ready.begin();
         self.forget();
     }
 
@@ -124,7 +131,9 @@ impl Feed {
 
     /// The message that `pending` returned has been sent.
     pub fn sent(&mut self) {
-        self.sending = None;
+        if let Some(message) = self.sending.take() {
+            self.ready.said(&message);
+        }
     }
 
     /// What the handler says of messages sent earlier.
@@ -132,6 +141,12 @@ impl Feed {
         self.totals.applied += u64::from(report.applied);
         self.totals.missing += u64::from(report.missing);
         self.totals.failed += u64::from(report.failed);
+        self.ready.report(report);
+    }
+
+    /// How it is with each table, as far as the handler has told.
+    pub fn states(&self) -> Vec<TableState> {
+        self.ready.states(self.connected)
     }
 
     /// Fills in what happened here.

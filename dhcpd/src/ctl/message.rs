@@ -86,6 +86,8 @@ pub struct Status {
     pub processes: Vec<Child>,
     /// Whether there is a table handler to hear us; nothing where no table is kept.
     pub tables: Option<bool>,
+    /// How it is with each table.
+    pub table_states: Vec<TableState>,
     /// Servers that leases are told to, each as it is written.
     pub peers: Vec<String>,
 }
@@ -99,6 +101,17 @@ pub struct Served {
     pub address: Ipv4Addr,
     /// The shared network it is on.
     pub network: Option<String>,
+}
+
+/// A table of the firewall.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TableState {
+    /// Its name.
+    pub name: String,
+    /// Whether it holds what it must; nothing where no report tells.
+    pub ready: Option<bool>,
+    /// The same in words: what is wrong, if something is.
+    pub state: String,
 }
 
 /// A process.

@@ -6,6 +6,7 @@
 
 use super::message::{Counter, Status};
 use crate::engine::inspect::PoolUse;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// All of it.
@@ -52,6 +53,19 @@ fn about_daemon(status: &Status, out: &mut String) {
         let name = "dhcpd_table_handler_up";
         family(name, "Whether there is a table handler to keep the firewall tables", "gauge", out);
         sample(name, &[], u64::from(connected), out);
+        let name = "dhcpd_table_ready";
+        let help = "Whether a firewall table holds what it must; no sample where nothing tells";
+        family(name, help, "gauge", out);
+        // One table may be named for two purposes, and a sample must not be there twice.
+        let mut tables = BTreeMap::new();
+        for table in &status.table_states {
+            if let Some(ready) = table.ready {
+                tables.entry(&table.name).and_modify(|all| *all &= ready).or_insert(ready);
+            }
+        }
+        for (table, ready) in tables {
+            sample(name, &[("table", table)], u64::from(ready), out);
+        }
     }
 }
 
@@ -99,7 +113,37 @@ fn sample(name: &str, labels: &[(&str, &str)], value: u64, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ctl::message::TableState;
     use crate::engine::counters::Counters;
+
+    #[test]
+    fn a_table_is_ready_or_not_or_nothing_is_said_of_it() {
+        let table = |name: &str, ready| TableState {
+            name: name.to_owned(),
+            ready,
+            state: "it is full".to_owned(),
+        };
+        let status = Status {
+            tables: Some(true),
+            table_states: vec![
+                table("inet/a/leased", Some(true)),
+                table("changed", None),
+                table("both", Some(true)),
+                table("both", Some(false)),
+            ],
+            ..Status::default()
+        };
+        let text = exposition(Some(&status), &[], &[]);
+        let samples: Vec<&str> = text.lines().filter(|l| l.starts_with("dhcpd_table")).collect();
+        assert_eq!(
+            samples,
+            [
+                "dhcpd_table_handler_up 1",
+                "dhcpd_table_ready{table=\"both\"} 0",
+                "dhcpd_table_ready{table=\"inet/a/leased\"} 1",
+            ]
+        );
+    }
 
     #[test]
     fn frames_that_were_passed_over_are_rows_of_one_family() {

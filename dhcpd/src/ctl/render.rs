@@ -155,8 +155,8 @@ pub fn status(status: &Status) -> String {
             pid => line("process", &format!("{} pid {pid}", process.title)),
         }
     }
-    if let Some(connected) = status.tables {
-        line("tables", if connected { "kept" } else { "waiting for the table handler" });
+    for table in &status.table_states {
+        line("table", &format!("{}: {}", table.name, table.state));
     }
     for peer in &status.peers {
         line("peer", peer);

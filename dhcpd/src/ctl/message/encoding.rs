@@ -1,6 +1,6 @@
 //! Requests and answers as bytes. Texts that are for people are cut to what a message has room for.
 
-use super::{Answer, Child, Counter, Request, Served, Status};
+use super::{Answer, Child, Counter, Request, Served, Status, TableState};
 use crate::config::{Hardware, MAX_HARDWARE};
 use crate::engine::inspect::{Entry, Filter, PoolUse, State};
 use crate::engine::orders::Order;
@@ -280,6 +280,14 @@ fn put_status(status: &Status, out: &mut Writer<'_>) {
     for peer in peers {
         out.str(cut_at(peer, 256));
     }
+    out.u16(count(status.table_states.len()));
+    for TableState { name, ready, state } in &status.table_states {
+        out.str(cut_at(name, 256));
+        put_maybe(*ready, out, |out, ready| {
+            out.bool(ready);
+        });
+        out.str(cut_at(state, 512));
+    }
 }
 
 fn status(input: &mut Reader<'_>) -> Result<Status, Error> {
@@ -298,6 +306,10 @@ fn status(input: &mut Reader<'_>) -> Result<Status, Error> {
         })?,
         processes: counted(input, |input| Ok(Child { title: text(input)?, pid: input.u32()? }))?,
         peers: counted(input, text)?,
+        table_states: counted(input, |input| {
+            let (name, ready) = (text(input)?, maybe(input, |input| input.bool())?);
+            Ok(TableState { name, ready, state: text(input)? })
+        })?,
     })
 }
 

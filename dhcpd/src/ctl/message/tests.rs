@@ -74,6 +74,9 @@ fn answers_survive_the_channel() {
         }],
         processes: vec![Child { title: "dhcpd: server".into(), pid: 7 }],
         tables: Some(false),
+        table_states: [None, Some(true), Some(false)]
+            .map(|ready| TableState { name: "leased".into(), ready, state: "so".into() })
+            .into(),
         trouble: Some("no space".into()),
         peers: vec!["10.0.0.2".into()],
         ..Status::default()

@@ -95,6 +95,7 @@ impl Server<'_> {
                 .collect(),
             processes: processes.into_iter().map(Into::into).collect(),
             tables: self.control.has_tables.then_some(self.helper.is_some()),
+            table_states: self.feed.states(),
             peers: self.sync.described(now),
         }
     }
