@@ -13,6 +13,7 @@ mod control;
 mod crash;
 pub mod ctl;
 mod dotted;
+pub mod doubts;
 pub mod engine;
 pub mod hooks;
 pub mod icmp;

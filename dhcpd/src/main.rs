@@ -2,7 +2,7 @@
 
 use dhcpd::args::{self, Args};
 use dhcpd::conf::{self, SystemSources};
-use dhcpd::{USER, hooks, parent, resolver, server, sync};
+use dhcpd::{USER, doubts, hooks, parent, resolver, server, sync};
 use std::path::Path;
 use std::process::ExitCode;
 use supervise::logger::{self, Destination};
@@ -52,6 +52,10 @@ fn ended(result: Result<(), String>) -> ExitCode {
 
 /// Everything that can be wrong with what the administrator wrote is found here, on the terminal.
 fn start(mut args: Args) -> Result<(), String> {
+    let doubts = doubts::about(&args);
+    if args.check || !args.foreground {
+        doubts.iter().for_each(|doubt| eprintln!("dhcpd: warning: {doubt}"));
+    }
     let mut sources = SystemSources::new();
     let name = args.config.display().to_string();
     let read = conf::load(&name, &mut sources);
@@ -97,6 +101,8 @@ fn start(mut args: Args) -> Result<(), String> {
         (Destination::Syslog, readiness)
     };
     logger::init(destination, "dhcpd", args.verbose).map_err(|e| e.to_string())?;
+    // Where nobody sits at the terminal too.
+    doubts.iter().for_each(|doubt| log::warn!("{doubt}"));
     let sources = sources.into_recorded().encode();
     let reload = parent::Reload::new(&args, base, config, listening, readiness.notifier());
     let service = parent::Service { args: &args, sources: &sources, first, reload, sync };
