@@ -69,10 +69,7 @@ impl Store {
     /// If it cannot be opened for reading and writing, is not a regular file, is in use by another
     /// dhcpd, or its directory cannot be synced.
     pub fn open(path: &Path) -> Result<Store, Error> {
-        let path = match resolve(path) {
-            Ok(path) => path,
-            Err(error) => return Err(Error::new("find", path, error)),
-        };
+        let path = resolve(path)?;
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::new("open", &path, "not the name of a file"));
         };
@@ -212,16 +209,24 @@ impl Folder for Place {
 }
 
 /// The path without symbolic links; the file itself may be missing.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
+fn resolve(path: &Path) -> Result<PathBuf, Error> {
+    let failed = |error| Error::new("find", path, error);
     match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = match path.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => parent,
                 _ => Path::new("."),
             };
-            Ok(fs::canonicalize(parent)?.join(path.file_name().ok_or(error)?))
+            let name = path.file_name().ok_or(error).map_err(failed)?;
+            match fs::canonicalize(parent) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let missing = format!("the directory {} does not exist", parent.display());
+                    Err(Error::new("create", path, missing))
+                }
+                parent => Ok(parent.map_err(failed)?.join(name)),
+            }
         }
-        other => other,
+        other => other.map_err(failed),
     }
 }
 
@@ -295,6 +300,16 @@ mod tests {
         let mut file = File::from(store.lease_file().unwrap());
         file.write_all(b"text").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"text");
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let folder = Folder::new();
+        let path = folder.0.join("none/leases");
+        let why = Store::open(&path).err().map(|error| error.to_string()).unwrap();
+        let parent = folder.0.join("none");
+        let (path, parent) = (path.display(), parent.display());
+        assert_eq!(why, format!("create {path}: the directory {parent} does not exist"));
     }
 
     #[test]
