@@ -8,6 +8,7 @@
 mod encoding;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use crate::engine::counters::{Counters, FAMILIES};
 use crate::engine::inspect::{Entry, Filter, PoolUse};
@@ -16,6 +17,8 @@ use crate::engine::why::{Question, Step};
 use crate::msg::Process;
 use serde::Serialize;
 use std::net::Ipv4Addr;
+
+pub use words::octets;
 
 /// What dhcpctl asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What dhcpctl(8) prints, for people and for programs. Pure.
 
-use super::message::{Counter, Status};
+use super::message::{Counter, Status, octets};
 use crate::engine::inspect::{Entry, PoolUse};
 use crate::engine::why::Step;
 use crate::leasefile::date;
@@ -29,14 +29,9 @@ fn name(bytes: &[u8]) -> String {
     printable(&String::from_utf8_lossy(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.join(":")
-}
-
 /// One line about a lease, without its end.
 pub fn lease(entry: &Entry) -> String {
-    let hardware = entry.hardware.as_ref().map_or_else(|| "-".to_owned(), |h| hex(&h.addr));
+    let hardware = entry.hardware.as_ref().map_or_else(|| "-".to_owned(), |h| octets(&h.addr));
     let names = [&entry.client_hostname, &entry.hostname];
     let called = names.into_iter().flatten().next().map_or_else(|| "-".to_owned(), |n| name(n));
     let (address, state) = (entry.address.to_string(), entry.state.name());
@@ -44,7 +39,7 @@ pub fn lease(entry: &Entry) -> String {
     let mut line = format!("{address:<16} {state:<10} {hardware:<18} {until:<20} {called}");
     // Writing to a string does not fail, here and below.
     if let Some(id) = &entry.client_id {
-        let _ = write!(line, " id {}", hex(id));
+        let _ = write!(line, " id {}", octets(id));
     }
     if entry.dynamic_bootp {
         line.push_str(" bootp");
@@ -80,9 +75,9 @@ pub fn lease_json(entry: &Entry) -> String {
         state: entry.state.name(),
         starts: entry.starts,
         ends: entry.ends,
-        hardware: entry.hardware.as_ref().map(|h| hex(&h.addr)),
+        hardware: entry.hardware.as_ref().map(|h| octets(&h.addr)),
         hardware_type: entry.hardware.as_ref().map(|h| h.htype),
-        client_id: entry.client_id.as_ref().map(|id| hex(id)),
+        client_id: entry.client_id.as_ref().map(|id| octets(id)),
         client_hostname: text(&entry.client_hostname),
         hostname: text(&entry.hostname),
         network: entry.network.as_deref(),

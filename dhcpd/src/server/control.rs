@@ -165,11 +165,11 @@ impl Server<'_> {
     fn take_request(&mut self, index: usize, request: Request, now: Now) -> Result<(), String> {
         let Some(session) = self.control.sessions.get_mut(index) else { return Ok(()) };
         let peer = session.peer();
-        log::debug!("dhcpctl: {peer} asks for {request:?}");
+        log::debug!("dhcpctl: {peer} asks for {request}");
         if !request.is_harmless() && !session.may_change() {
             self.control.counters.control_refused += 1;
-            log::warn!("dhcpctl: {peer} may not ask for {}", name(&request));
-            session.fail(format!("{}: only root may ask for that", name(&request)));
+            log::warn!("dhcpctl: {peer} may not ask for {}", request.name());
+            session.fail(format!("{}: only root may ask for that", request.name()));
             return Ok(());
         }
         let number = session.number;
@@ -285,22 +285,6 @@ impl Server<'_> {
             session.answer(Answer::Status(Box::new(status)));
             session.finish();
         }
-    }
-}
-
-/// What a request is called on the command line.
-fn name(request: &Request) -> &'static str {
-    use crate::engine::orders::Order;
-    match request {
-        Request::Status => "status",
-        Request::Leases(_) => "leases",
-        Request::ShowAddress(_) | Request::ShowHardware(_) => "show",
-        Request::Why(_) => "why",
-        Request::Order(Order::Release, _) => "release",
-        Request::Order(Order::Delete, _) => "delete",
-        Request::Reload => "reload",
-        Request::Pools => "pools",
-        Request::Counters => "counters",
     }
 }
 
