@@ -7,12 +7,13 @@ pub mod message;
 pub mod metrics;
 mod render;
 
+use crate::USER;
 use args::{Command, Shape, USAGE};
-use message::{Answer, Request, Status};
+use message::{Answer, Request, Status, octets};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use proto::unix::{Channel, connect};
+use proto::unix::{Channel, Error, connect};
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output<'_
         };
     };
     let done = connect(&args.socket)
-        .map_err(|e| Some(format!("{e}; is dhcpd running?")))
+        .map_err(|e| Some(unconnected(&e)))
         .and_then(|connection| converse(&connection.channel, &requests, shape, output));
     match done {
         Ok(()) => 0,
@@ -69,6 +70,23 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output<'_
             }
             exit::FAILED
         }
+    }
+}
+
+/// Why there is nobody to ask, and what may be done about it.
+fn unconnected(error: &Error) -> String {
+    let kind = match error {
+        Error::Path { source, .. } => Some(source.kind()),
+        _ => None,
+    };
+    match kind {
+        Some(ErrorKind::PermissionDenied) => {
+            format!("{error}; only root and members of the group of {USER} may connect")
+        }
+        Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            format!("{error}; is dhcpd running?")
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -87,12 +105,21 @@ fn converse(
             Request::Reload => RELOAD_PATIENCE,
             _ => PATIENCE,
         };
+        let mut found = false;
         loop {
             match hear(channel, patience)? {
                 Answer::End => break,
                 Answer::Failed(why) => failed = Some(why),
-                answer => show.take(answer, output.out).map_err(unwritten)?,
+                answer => {
+                    found = true;
+                    show.take(answer, output.out).map_err(unwritten)?;
+                }
             }
+        }
+        // An empty list is an answer; somebody nobody has heard of is none.
+        if let (Request::ShowHardware(hardware), None, false) = (request, &failed, found) {
+            let hardware = octets(hardware);
+            failed = Some(format!("nothing is known of {hardware}: no host, lease or offer"));
         }
     }
     if failed.is_none() {
@@ -197,4 +224,52 @@ impl Show {
 /// One object, one line.
 fn line(value: &impl serde::Serialize, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", render::json(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::inspect::Filter;
+    use std::path::PathBuf;
+
+    #[test]
+    fn who_may_not_connect_is_told_so() {
+        let said = |kind: ErrorKind| {
+            let path = PathBuf::from("/s");
+            unconnected(&Error::Path { op: "connect", path, source: kind.into() })
+        };
+        let denied = said(ErrorKind::PermissionDenied);
+        assert!(denied.ends_with("; only root and members of the group of _dhcp may connect"));
+        for kind in [ErrorKind::NotFound, ErrorKind::ConnectionRefused] {
+            assert!(said(kind).ends_with("; is dhcpd running?"));
+        }
+        assert!(!said(ErrorKind::OutOfMemory).contains(';'));
+    }
+
+    /// What is said on either output to these answers, and why it failed.
+    fn told(request: Request, answers: &[Answer]) -> (String, Result<(), Failure>) {
+        let (ours, theirs) = proto::unix::pair().expect("a pair");
+        let ours = Channel::from_fd(ours).expect("a channel");
+        let theirs: Channel<Answer, Request> = Channel::from_fd(theirs).expect("a channel");
+        answers.iter().for_each(|answer| theirs.send(answer).expect("answer"));
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut output = Output { out: &mut out, err: &mut err };
+        let result = converse(&ours, &[request], Shape::Text, &mut output);
+        (String::from_utf8(out).expect("text"), result)
+    }
+
+    #[test]
+    fn hardware_that_nobody_knows_is_no_success() {
+        let show = || Request::ShowHardware(vec![2, 0, 0, 0, 0, 1]);
+        let (out, result) = told(show(), &[Answer::End]);
+        let why = "nothing is known of 02:00:00:00:00:01: no host, lease or offer";
+        assert_eq!((out.as_str(), result), ("", Err(Some(why.to_owned()))));
+        let fact = Answer::Fact("host".to_owned(), "pc".to_owned());
+        let (out, result) = told(show(), &[fact, Answer::End]);
+        assert_eq!((out.as_str(), result), ("host: pc\n", Ok(())));
+        let refused = [Answer::Failed("only root".to_owned()), Answer::End];
+        assert_eq!(told(show(), &refused).1, Err(Some("only root".to_owned())));
+        let (out, result) = told(Request::Leases(Filter::default()), &[Answer::End]);
+        assert_eq!((out.as_str(), result), ("", Ok(())), "an empty list");
+    }
 }

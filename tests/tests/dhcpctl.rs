@@ -95,6 +95,8 @@ fn every_command_says_and_does_what_it_should() {
     assert!(shown.contains("host: printer ("), "{shown}");
     assert!(ask(&lab, "show 02:00:00:00:00:02").contains(&second.to_string()));
 
+    assert!(refused(&lab, "show 02:00:00:00:00:77", 1).contains("nothing is known of 02:"));
+
     let why = ask(&lab, "why 02:00:00:00:00:01");
     assert!(why.contains(&format!("yiaddr: {first}")), "{why}");
     assert!(ask(&lab, "why 02:00:00:00:00:09").contains("yiaddr: 192.0.2.9"));
@@ -210,7 +212,9 @@ fn who_is_not_root_may_read_what_tells_of_no_client() {
     dhcpd.wait_for("(uid 65530, gid ");
     let stranger = as_user(65_530, 65_530, "status");
     assert_eq!(stranger.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&stranger.stderr).contains("Permission denied"));
+    let err = String::from_utf8_lossy(&stranger.stderr);
+    assert!(err.contains("Permission denied") && err.contains("only root and members"), "{err}");
+    assert!(!err.contains("is dhcpd running?"), "{err}");
 }
 
 #[test]

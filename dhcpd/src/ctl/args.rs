@@ -113,6 +113,9 @@ const OPTIONS: [(&str, &[&str]); 10] = [
 impl Given {
     fn set(&mut self, name: &'static str, value: String) -> Result<(), String> {
         let wrong = |what: &str| format!("--{name} {}: not {what}", value.escape_debug());
+        if self.used.contains(&name) {
+            return Err(format!("--{name} {}: a second one", value.escape_debug()));
+        }
         match name {
             "address" => {
                 let prefix = prefix(&value).ok_or_else(|| wrong("an address or prefix"))?;
@@ -208,18 +211,21 @@ impl Given {
 
     /// A filter without its name, where what it is can be seen.
     fn filter_by(&mut self, word: &str) -> Result<(), String> {
-        let name = if prefix(word).is_some() {
-            "address"
+        let (name, what) = if prefix(word).is_some() {
+            ("address", "address or prefix")
         } else if mac(word).is_some() {
-            "mac"
+            ("mac", "hardware address")
         } else if State::NAMES.iter().any(|(name, _)| *name == word) {
-            "state"
+            ("state", "state")
         } else {
             return Err(format!(
                 "leases: `{}` is no address, prefix, hardware address or state",
                 word.escape_debug()
             ));
         };
+        if self.used.contains(&name) {
+            return Err(format!("leases: `{}` is a second {what}", word.escape_debug()));
+        }
         self.set(name, word.to_owned())
     }
 
@@ -346,6 +352,10 @@ mod tests {
             ("-x", "invalid option '-x'"),
             ("status --fast", "invalid option '--fast'"),
             ("metrics --json", "metrics has no option --json"),
+            ("leases leased offered", "leases: `offered` is a second state"),
+            ("leases 10.0.0.1 leased 10.0.0.2", "leases: `10.0.0.2` is a second address or prefix"),
+            ("leases ended --state leased", "leases: `ended` is a second state"),
+            ("leases --network a --network b", "--network b: a second one"),
         ] {
             let wrong = run(line).expect_err(line);
             assert!(wrong.starts_with(want), "{line}: {wrong}");
