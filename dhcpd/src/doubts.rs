@@ -24,8 +24,8 @@ pub fn about(args: &Args) -> Vec<String> {
             }
         }
     }
-    if let (Some(seconds), None) = (args.element_timeout, &tables.leased) {
-        doubts.push(format!("-T {seconds} without -L: only addresses of the leased table fade"));
+    if let (Some(seconds), None, None) = (args.element_timeout, &tables.leased, &tables.abandoned) {
+        doubts.push(format!("-T {seconds} without -L and -A: only their addresses fade"));
     }
     if let Some(hook) = &args.hook {
         // Without the account there is no service, and whoever only checks may do without.
@@ -101,10 +101,8 @@ mod tests {
     fn tables_that_serve_nothing() {
         assert!(doubts("-A a -C b -L c -T 60 em0").is_empty());
         assert!(doubts("em0").is_empty());
-        assert_eq!(
-            doubts("-T 60 -A a"),
-            ["-T 60 without -L: only addresses of the leased table fade"]
-        );
+        assert!(doubts("-T 60 -A a").is_empty());
+        assert_eq!(doubts("-T 60 -C a"), ["-T 60 without -L and -A: only their addresses fade"]);
         let twice = "-C x -L x: one table for two purposes";
         assert_eq!(doubts("-L x -C x"), [twice]);
         assert_eq!(doubts("-L x -C x -A x").len(), 3);
