@@ -400,7 +400,7 @@ impl Engine {
     /// Somebody answered a ping.
     pub fn echo_reply(&mut self, address: Ipv4Addr, now: Now, out: &mut Actions) {
         let core = &mut self.core;
-        let time = core.advance(now, out);
+        core.advance(now, out);
         let Some(slot) = core.leases.address(u32::from(address)) else {
             core.counters.ping_strays += 1;
             log::warn!("unexpected ICMP Echo Reply from {address}");
@@ -411,7 +411,7 @@ impl Engine {
                 core.pending.recycle(held);
                 core.counters.ping_conflicts += 1;
                 core.counters.abandoned_pinged += 1;
-                core.abandon(slot, time, "pinged before offer", out);
+                core.abandon(slot, "pinged before offer", out);
             }
             Some(Then::Release) => {
                 core.counters.ping_spoofs += 1;

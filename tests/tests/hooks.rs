@@ -35,7 +35,7 @@ fn lines(file: &Path) -> Vec<String> {
     fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// Who signals all processes of the service means the parent, and takes no hook away.
+/// Who signals dhcpd's processes means the parent, and takes no hook away.
 #[test]
 fn a_reload_of_the_whole_service_ends_no_hook() {
     let lab = Lab::new();
@@ -58,7 +58,8 @@ fn a_reload_of_the_whole_service_ends_no_hook() {
     dhcpd.wait_for("SIGHUP");
     go.write_all(b"end\n").expect("let the hook go on");
     until("the hook's end", LIMIT, || lines(&out) == ["begin", "end"]);
-    assert_eq!(process::children(dhcpd.pid()), children, "none was replaced");
+    let now = process::children(dhcpd.pid());
+    assert!(children.iter().all(|child| now.contains(child)), "none was replaced");
     assert!(dhcpd.terminate().success());
 }
 

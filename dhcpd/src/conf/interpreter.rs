@@ -184,7 +184,7 @@ impl<'s> Interpreter<'s> {
         }
         let passed =
             matches!(row.meaning, Meaning::NotYet | Meaning::Ignored(_) | Meaning::Refused(_));
-        let whole = if passed { passed::whole(tree, words, body) } else { Ok(()) };
+        let whole = if passed { passed::whole(tree, words, row, body) } else { Ok(()) };
         match row.meaning {
             Meaning::NotYet if passed::asks_nothing(tree, words, row) => {
                 self.foreign(id, first, row.name);
@@ -341,7 +341,7 @@ impl<'s> Interpreter<'s> {
             Read::Parameter(taken) => {
                 self.written(id, tree, words, row);
                 let whole = match &taken {
-                    Taken::NotYet(_) => passed::whole(tree, words, &Body::Plain),
+                    Taken::NotYet(_) => passed::whole(tree, words, row, &Body::Plain),
                     _ => Ok(()),
                 };
                 self.taken(id, words, row, taken);

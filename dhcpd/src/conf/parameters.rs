@@ -142,19 +142,21 @@ impl Target<'_> {
             }
         }
         if definition::is_next(arguments) {
-            let definition = definition::read(arguments);
+            let definition = definition::read(arguments)?;
             let text = format!("option {name} code");
-            self.defined.insert(name, definition);
+            self.defined.insert(name.to_ascii_lowercase(), definition);
             return Ok(match definition {
                 Some(_) => Taken::Definition(text),
                 None => Taken::NotYet(text),
             });
         }
-        let theirs = self.defined.get(&name).copied();
-        let theirs = theirs.or_else(|| options::of_isc(&name).map(Some));
+        // Theirs are the same in upper and lower case.
+        let lower = name.to_ascii_lowercase();
+        let theirs = self.defined.get(&lower).copied();
+        let theirs = theirs.or_else(|| options::of_isc(&lower).map(Some));
         let definition = match theirs.unwrap_or_else(|| options::find(&name)) {
             Some(definition) => definition,
-            None if theirs.is_some() || options::is_isc_only(&name) => {
+            None if theirs.is_some() || options::is_isc_only(&lower) => {
                 return Ok(Taken::NotYet(format!("option {name}")));
             }
             None => return Err(Problem::error(offset, unknown_option(&name))),

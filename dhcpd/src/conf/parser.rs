@@ -57,7 +57,7 @@ impl Parser<'_> {
         while let Some(token) = self.tokens.get(self.at as usize) {
             match token.kind {
                 Kind::Mark(b';') => self.semicolon(),
-                Kind::Mark(b'{') if self.definition => self.record(),
+                Kind::Mark(b'{') if self.definition && self.wants_type() => self.record(),
                 Kind::Mark(b'{') => self.open_brace(token.start),
                 Kind::Mark(b'}') => self.close_brace(token.start),
                 Kind::Mark(b'=') if self.starts_with("option") => self.definition = true,
@@ -88,6 +88,15 @@ impl Parser<'_> {
 
     fn starts_with(&self, word: &str) -> bool {
         self.first().is_some_and(|token| token.is_word(self.file, word))
+    }
+
+    /// Whether the type of an option, or of a part of it, comes next.
+    fn wants_type(&self) -> bool {
+        let before = (self.at as usize).checked_sub(1).and_then(|at| self.tokens.get(at));
+        before.is_some_and(|token| match token.kind {
+            Kind::Mark(mark) => b"=,{".contains(&mark),
+            _ => token.is_word(self.file, "of"),
+        })
     }
 
     fn semicolon(&mut self) {

@@ -42,7 +42,8 @@ impl<'a> Scopes<'a> {
     }
 
     pub(super) fn option(&self, code: u8) -> Option<&'a [u8]> {
-        self.first(|s| s.options.get(code))
+        // RFC 2132: none may be empty. One that is hides what is said further out.
+        self.first(|s| s.options.get(code)).filter(|value| !value.is_empty())
     }
 }
 

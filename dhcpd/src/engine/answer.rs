@@ -164,8 +164,7 @@ impl Core {
         };
         let Scratch { options, texts } = scratch;
         texts.fill(packet, have, value);
-        // RFC 2132: none of them may be empty. One that is hides what is said further out.
-        let value = |code| texts.get(code).or_else(|| value(code)).filter(|it| !it.is_empty());
+        let value = |code: u8| texts.get(code).or_else(|| value(code));
 
         let mut list =
             Listing { options: recycle(std::mem::take(options)), done: Codes::default() };

@@ -178,11 +178,11 @@ impl Core {
         let scopes = self.bootp_scopes(packet, known, subnet)?;
         let length = scopes.first(|s| s.dynamic_bootp_lease_length).filter(|length| *length > 0);
         if let Some(length) = length {
-            return Some(packet.time.saturating_add(i64::from(length)));
+            return Some(self.clock.begins().saturating_add(i64::from(length)));
         }
         let cutoff = scopes.first(|s| s.dynamic_bootp_lease_cutoff).unwrap_or(UNLIMITED);
         let ends = self.clock.engine(cutoff);
-        if ends > packet.time {
+        if ends > self.clock.begins() {
             return Some(ends);
         }
         (cutoff == UNLIMITED).then(|| self.clock.engine(NEVER))

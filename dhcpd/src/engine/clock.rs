@@ -17,6 +17,8 @@ pub(super) struct Clock {
     offset: i64,
     /// Engine time when last read.
     last: i64,
+    /// The second had begun before that.
+    within: bool,
     /// How far the wall clock was set since that was last asked for.
     step: i64,
 }
@@ -35,6 +37,7 @@ impl Clock {
         let base = *self.base.get_or_insert(wall - seconds);
         let time = base + seconds;
         self.last = time;
+        self.within = !now.mono.is_multiple_of(1000);
         let step = wall - (time + self.offset);
         if step.abs() > SLACK {
             self.offset += step;
@@ -51,6 +54,12 @@ impl Clock {
     /// The engine time last read.
     pub(super) fn last(&self) -> i64 {
         self.last
+    }
+
+    /// When what is done to a lease now is to have begun: a client counts whole seconds from within
+    /// one of ours, and must not find that its lease has ended before.
+    pub(super) fn begins(&self) -> i64 {
+        self.last.saturating_add(i64::from(self.within))
     }
 
     /// The wall time of an engine time, as the clocks stand now.

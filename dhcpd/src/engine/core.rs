@@ -259,7 +259,7 @@ impl Core {
         seconds: u32,
         out: &mut Actions,
     ) {
-        let ends = packet.begins().saturating_add(i64::from(seconds));
+        let ends = self.clock.begins().saturating_add(i64::from(seconds));
         self.commit_until(packet, slot, ends, false, out);
     }
 
@@ -282,7 +282,7 @@ impl Core {
         if let Some(other) = self.offers.of(&self.leases.keys, network, &packet.client) {
             self.withdraw(other, out);
         }
-        let starts = self.leases.get(slot).begins(packet.begins());
+        let starts = self.leases.get(slot).begins(self.clock.begins());
         self.leases.run(slot, ends);
         let lease = self.leases.get_mut(slot);
         lease.starts = starts;
@@ -321,8 +321,9 @@ impl Core {
         out.table(Verb::Released, address);
         self.drop_pending(slot);
         self.leases.stop(slot, time);
+        let begins = self.clock.begins();
         let lease = self.leases.get_mut(slot);
-        lease.starts = lease.gives_back(time);
+        lease.starts = lease.gives_back(begins);
         lease.loaded = false;
         out.record(self.leases.get(slot), &self.clock);
         out.hook(Happening::Release, self.leases.get(slot), &self.clock);
@@ -331,7 +332,7 @@ impl Core {
     }
 
     /// Keeps an address away from everybody: somebody unknown uses it.
-    pub(super) fn abandon(&mut self, slot: u32, time: i64, why: &str, out: &mut Actions) {
+    pub(super) fn abandon(&mut self, slot: u32, why: &str, out: &mut Actions) {
         let lease = self.leases.get(slot);
         let (address, subnet) = (lease.address, lease.subnet as SubnetId);
         let default = self.config.subnets.get(subnet).and_then(|s| s.settings.default_lease_time);
@@ -346,9 +347,10 @@ impl Core {
         self.drop_pending(slot);
         self.forget_offer(slot);
         self.leases.unbind(slot);
-        self.leases.run(slot, time.saturating_add(i64::from(seconds)));
+        let begins = self.clock.begins();
+        self.leases.run(slot, begins.saturating_add(i64::from(seconds)));
         let lease = self.leases.get_mut(slot);
-        lease.starts = lease.changes(time);
+        lease.starts = lease.changes(begins);
         lease.abandoned = true;
         lease.loaded = false;
         lease.dynamic_bootp = false;

@@ -257,7 +257,7 @@ impl Core {
             until(lease.starts.saturating_add(whole / 2)),
             until(lease.starts.saturating_add(whole.saturating_mul(7) / 8)),
         );
-        let left = seconds(until(lease.ends));
+        let left = seconds(until(lease.ends).min(whole));
         let (t1_left, t2_left) = (seconds(t1), seconds(t2));
         let silence = self.silence(packet, slot).to_be_bytes();
         let (own, room) = (own.octets(), (limit / 2 / 4).min(MOST_ADDRESSES));

@@ -21,12 +21,6 @@ pub(super) struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// When a lease that is given now begins, in engine time: a client counts whole seconds from
-    /// within one of ours, and must not find that its lease has ended before.
-    pub(super) fn begins(&self) -> i64 {
-        self.time.saturating_add(i64::from(!self.now.mono.is_multiple_of(1000)))
-    }
-
     /// Option 50.
     pub(super) fn requested(&self) -> Option<Ipv4Addr> {
         self.options.ipv4(option::REQUESTED_ADDRESS)

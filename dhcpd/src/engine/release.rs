@@ -89,7 +89,7 @@ impl Core {
             return;
         }
         self.counters.abandoned_declined += 1;
-        self.abandon(slot, packet.time, "declined.", out);
+        self.abandon(slot, "declined.", out);
     }
 
     /// The slot of an address whose holder, or last holder, is exactly this client.

@@ -227,7 +227,7 @@ impl Core {
             self.counters.ack += 1;
             out.replies.push(reply);
             if let Some(sync) = &mut out.sync {
-                let starts = self.clock.wall(packet.time);
+                let starts = self.clock.wall(self.clock.begins());
                 let ends = starts.saturating_add(i64::from(lease_time));
                 sync.push(Change::fixed(&packet.client, address, starts, ends));
             }

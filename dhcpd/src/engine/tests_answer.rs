@@ -199,7 +199,7 @@ fn no_option_is_sent_empty_and_an_empty_one_hides_what_is_further_out() {
     known.settings.options.set(15, vec![]);
     config.hosts.push(known);
     let mut b = Bench::with(config);
-    let got = b.one(&discover(1).with(55, [15, 17]));
+    let got = b.one(&discover(1).with(55, [15, 17]).with(12, b"me\0"));
     assert_eq!((got.options.get(15), got.options.get(17)), (None, None));
     assert_eq!(b.one(&discover(2)).options.get(15), Some(&b"example.org"[..]));
 }

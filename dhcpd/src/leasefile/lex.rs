@@ -13,7 +13,7 @@
 //! white space, one of these holds:
 //!
 //! - it is one newline, behind `;` or `{` (nothing is missing) or before a tab, `}` or `{` (so, or it
-//!   was a space);
+//!   was a space, which is behind no other blank);
 //! - it is two, behind `;` or `{`: only the tab is missing.
 //!
 //! Everything else is a gap, but for what can be no piece of ours: up to [`MOST_NEWLINES`] before two
@@ -200,11 +200,17 @@ impl<'a> Lexer<'a> {
             return Err(Stop::End);
         }
         let blanks = next.iter().take(2).take_while(|&&byte| is_blank(byte)).count();
+        let read = self.bytes.get(..self.at).unwrap_or_default();
+        let behind_blank = read.last().is_some_and(|&byte| is_blank(byte));
         let whole = match (count, next.first()) {
             (0, _) => true,
             (1..=MOST_NEWLINES, _) if blanks == 2 => true,
             (1, Some(b'\t')) => true,
-            (1, Some(b'{' | b'}')) => before != Before::OpenQuote,
+            (1, Some(b'{' | b'}')) => match before {
+                Before::Statement => true,
+                Before::OpenQuote => false,
+                Before::Other => !behind_blank,
+            },
             (1 | 2, _) => before == Before::Statement,
             (3..=MOST_NEWLINES, Some(b' ' | b'\t' | b'}')) => before == Before::Statement,
             _ => false,

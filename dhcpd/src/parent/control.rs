@@ -23,7 +23,12 @@ pub fn open(wanted: &Control, group: u32) -> Result<Option<Listener>, String> {
 }
 
 fn usual(path: &Path, group: u32) -> Result<Option<Listener>, String> {
-    match bind(path, group) {
+    let made = match bind(path, group) {
+        // One that ended just now has left its socket behind.
+        Err(error) if is_taken(&error) && !answers(path) => bind(path, group),
+        made => made,
+    };
+    match made {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if is_taken(&error) && answers(path) => Err(format!(
             "{error}: another dhcpd runs; -s names another socket for this one, or none"

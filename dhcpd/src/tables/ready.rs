@@ -54,6 +54,13 @@ struct Said {
     touched: Vec<Role>,
 }
 
+/// Said of a table that no other can be meant for.
+const MISSING: &str = "does not exist";
+
+/// A handler reports on what it has heard so far before it hears more than that. From one that never
+/// does nothing is known.
+const UNREPORTED: usize = 65_536;
+
 impl Ready {
     pub(super) fn new(tables: &Tables) -> Ready {
         let named = [
@@ -76,6 +83,9 @@ impl Ready {
 
     /// A message has left, which will be reported on.
     pub(super) fn said(&mut self, message: &FromServer) {
+        if self.said.len() >= UNREPORTED {
+            self.begin();
+        }
         match message {
             FromServer::Apply { seq, commands } => {
                 let touched = roles(|role| commands.iter().any(|command| touches(command, role)));
@@ -108,7 +118,7 @@ impl Ready {
             touched.contains(&table.role) && trouble(report, &table.name).is_none()
         });
         let missing = match others.count() {
-            1 => "does not exist",
+            1 => MISSING,
             _ => "does not exist, or another table does not",
         };
         for table in &mut self.tables {
@@ -140,7 +150,8 @@ impl Ready {
                 _ if !connected => (Some(false), "waiting for the table handler"),
                 Known::Nothing => (None, "no report tells"),
                 Known::Kept => (Some(true), "kept"),
-                Known::Missing(words) => (Some(false), *words),
+                // One of several: no alarm for those that are in order.
+                Known::Missing(words) => ((*words == MISSING).then_some(false), *words),
                 Known::Failed(words) => (Some(false), &**words),
             };
             TableState { name: table.name.clone(), ready, state: state.to_owned() }

@@ -7,15 +7,31 @@ use super::super::statements::{self, Meaning, Row};
 use super::super::tree::{Body, Statement, Tree};
 use super::Interpreter;
 
+/// Statements with a block. Where another one has one, that is the next statement's.
+const WITH_BLOCK: [&str; 9] =
+    ["class", "define", "failover", "if", "key", "on", "subclass", "switch", "zone"];
+
+/// What an expression cannot end with.
+const GO_ON: [&str; 8] = ["and", "eval", "exists", "if", "not", "of", "or", "return"];
+
 /// Whether a statement that nobody reads ends where it seems to. Where its `;` is missing the next
 /// one would be passed over with it: what is wrong, and how many words are before that.
 ///
 /// A word that begins a line and could begin a statement is taken for the next one, unless it is
 /// within parentheses or what is before it asks for more.
-pub(super) fn whole(tree: &Tree, words: &[Token], body: &Body) -> Result<(), (Problem, usize)> {
+pub(super) fn whole(
+    tree: &Tree,
+    words: &[Token],
+    row: &Row,
+    body: &Body,
+) -> Result<(), (Problem, usize)> {
     if matches!(body, Body::Conditional(_)) {
         return Ok(()); // its words are the `if` alone
     }
+    let ends = |it: &Token| match it.kind {
+        Kind::Mark(mark) => b")}.".contains(&mark),
+        _ => !GO_ON.iter().any(|word| it.is_word(&tree.file, word)),
+    };
     let mut depth = 0usize;
     let mut before: Option<&Token> = None;
     for (at, token) in words.iter().enumerate() {
@@ -24,8 +40,7 @@ pub(super) fn whole(tree: &Tree, words: &[Token], body: &Body) -> Result<(), (Pr
             Kind::Mark(b')') => depth = depth.saturating_sub(1),
             Kind::Word if depth == 0 && statements::find(token.raw(&tree.file)).is_some() => {
                 let line = |token: &Token| tree.file.line_of(token.start);
-                let ends = |kind| !matches!(kind, Kind::Mark(mark) if !b")}".contains(&mark));
-                if before.is_some_and(|it| ends(it.kind) && line(it) < line(token)) {
+                if before.is_some_and(|it| ends(it) && line(it) < line(token)) {
                     // Its reader makes a missing `;` of this.
                     return Err((Problem::error(token.start, String::new()), at));
                 }
@@ -34,7 +49,14 @@ pub(super) fn whole(tree: &Tree, words: &[Token], body: &Body) -> Result<(), (Pr
         }
         before = Some(token);
     }
-    Ok(())
+    let passed = !matches!(row.meaning, Meaning::Refused(_));
+    match (body, before) {
+        (Body::Block(_), Some(last)) if passed && !WITH_BLOCK.contains(&row.name) => {
+            let problem = Problem::error(last.end(&tree.file), "expected `;`, found a block");
+            Err((problem, words.len()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a statement asks for nothing but what is the case here.

@@ -282,11 +282,27 @@ fn a_missing_semicolon_does_not_take_the_next_statement_away() {
         bad("option a code 200 = { integer 8 }\ndefault-lease-time 1f;")[1],
         "1:34: `;` missing at the end of this statement"
     );
+    // Where the next one begins in the same line, or cannot be known: a block says it.
+    for text in [
+        format!("log-facility local7 {subnet}"),
+        format!("log (info, \"x\"\n{subnet}"),
+        "ddns-update-style none\nsubnett 10.0.0.0 netmask 255.0.0.0 { }".to_owned(),
+    ] {
+        let said = bad(&text);
+        assert!(said.iter().any(|line| line.contains("expected `;`, found a block")), "{said:?}");
+    }
+    for text in ["omapi-key k.", "ddns-rev-domainname in-addr.arpa.", "option a code 200 = text"] {
+        let said = bad(&format!("{text}\n{subnet}"));
+        assert!(said.iter().any(|line| line.contains("`;` missing at the end")), "{said:?}");
+        assert!(said.iter().any(|line| line.starts_with("2:54: ")), "{said:?}");
+    }
     // These are one statement each.
     for whole in [
         "log (info, concat(\"a\",\n option host-name));",
         "option space.x 1,\n option;",
         "on commit\n{ deny booting; }",
+        "set x = exists host-name or\n option host-name = \"x\";",
+        "option rec code 200 = array of {\n text,\n text };",
     ] {
         let (_, warnings) = warned(whole);
         assert!(warnings.iter().all(|warning| !warning.contains("missing")), "{warnings:?}");
@@ -341,4 +357,9 @@ fn options_that_the_file_defines() {
     );
     assert_eq!((option(&config.root, 3), warnings.len()), (None, 2));
     assert_eq!(bad("option a code 201 = unsigned integer 8;\noption a 256;").len(), 1);
+    assert_eq!(bad("option a code 300 = text;").len(), 1);
+    let (config, _) = warned(
+        "option RFC3442-routes code 121 = array of integer 8; option rfc3442-Routes 0, 200;",
+    );
+    assert_eq!(option(&config.root, 121), Some(&[0, 200][..]));
 }

@@ -134,12 +134,15 @@ fn some() -> Vec<LeaseRecord> {
         hardware: Some(Hardware { htype: 1, addr: vec![0xaa] }),
         client_id: Some(vec![1]),
         client_hostname: Some(b"a;x}y{#b".to_vec()),
+        // What a lost quote would make a block of.
+        hostname: Some(b"{a}".to_vec()),
         ..LeaseRecord::new(Ipv4Addr::new(10, 0, 0, 12))
     };
     let other = LeaseRecord {
         hardware: None,
         client_id: None,
         client_hostname: None,
+        hostname: Some(b"}a".to_vec()),
         abandoned: true,
         ..record.clone()
     };
