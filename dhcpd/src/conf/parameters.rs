@@ -48,7 +48,7 @@ pub enum Taken {
     Theirs(String),
     /// It says what another one means, and so may stand anywhere; likewise.
     Definition(String),
-    /// The same, and it has no effect.
+    /// Only ISC's dialect has it, and it has no effect here; likewise.
     NotYet(String),
 }
 

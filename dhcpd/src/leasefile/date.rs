@@ -69,7 +69,8 @@ fn civil(days: u32) -> (u32, u32, u32) {
 
 /// Reads the words of a date: `never`, `epoch SECONDS`, or `[W] YYYY/MM/DD HH:MM:SS [UTC]`.
 ///
-/// The weekday is not compared with the date; a number that is none tells of a torn record. Years before 1970 and after 9999 are clamped, as when written.
+/// The weekday is not compared with the date, but has to be one: no writer makes another. Years
+/// before 1970 and after 9999 are clamped, as when written.
 pub(super) fn parse(words: &[&[u8]]) -> Option<i64> {
     let time = match *words {
         [b"never"] => NEVER,
