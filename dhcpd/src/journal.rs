@@ -13,6 +13,7 @@ pub mod commit;
 mod file;
 #[cfg(test)]
 mod kill_tests;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -22,10 +23,10 @@ pub use file::LogFile;
 pub(crate) use worker::Worker;
 
 use commit::{Commit, Disk};
+use queue::{Entry, Shared};
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use worker::{Entry, Shared};
 
 /// How many bytes of records may wait for the disk, those being written included.
 pub const MAX_WAITING: usize = 8 * 1024 * 1024;
@@ -161,8 +162,7 @@ impl<D: Disk, B> Journal<D, B> {
         } else {
             queue.entries.push(Entry::Commit { upto, end });
         }
-        drop(queue);
-        self.shared.filled();
+        self.shared.filled(queue);
         Ok(upto)
     }
 
@@ -209,8 +209,7 @@ impl<D: Disk, B> Journal<D, B> {
         queue.bytes.extend_from_slice(records);
         let end = queue.bytes.len();
         queue.entries.push(Entry::Snapshot { end });
-        drop(queue);
-        self.shared.filled();
+        self.shared.filled(queue);
     }
 
     /// Every lease has been given.
@@ -243,15 +242,17 @@ impl<D: Disk, B> Journal<D, B> {
     }
 
     fn order(&self, entry: Entry<D>) {
-        self.shared.queue().entries.push(entry);
-        self.shared.filled();
+        let mut queue = self.shared.queue();
+        queue.entries.push(entry);
+        self.shared.filled(queue);
     }
 }
 
 impl<D, B> Journal<D, B> {
     fn close(&self) {
-        self.shared.queue().closed = true;
-        self.shared.filled();
+        let mut queue = self.shared.queue();
+        queue.closed = true;
+        self.shared.filled(queue);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tests of the journal as the server has it: the thread, its queue and its events, over real files.
 
 use super::commit::End;
-use super::worker::Shared;
+use super::queue::Shared;
 use super::*;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{self, OpenOptions};

@@ -1,128 +1,20 @@
-//! The journal's thread, and what it shares with the server.
-//!
-//! It waits on a condition, takes everything that is queued, drives `commit` with it, and releases
-//! what has waited for that. It writes one byte to a pipe when there is something that the server
-//! must hear now; the rest is heard when the server comes by. It holds the lock only to swap
+//! The journal's thread: takes everything that is queued, drives `commit` with it, and releases what
+//! has waited for that. It writes one byte to a pipe when there is something that the server must
+//! hear now; the rest is heard when the server comes by. It holds the queue's lock only to swap
 //! buffers: never over a write, a sync or a send. Without the thread, a simulator does the same turn
 //! by turn.
+//!
+//! Not here: how the thread waits (`queue`).
 
 use super::commit::{Commit, Disk};
+use super::queue::{Entry, Lookout, Next, Queue, Shared};
 use super::{Event, Seq};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, PipeWriter, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard};
 
 /// So many turns without a pause between them are much to do.
 const MANY: usize = 32;
-/// A pause: so long there was nothing to do.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// One order, for the bytes of the queue from the previous entry's end to its own.
-pub(super) enum Entry<D> {
-    Commit {
-        upto: Seq,
-        end: usize,
-    },
-    Snapshot {
-        end: usize,
-    },
-    /// With the number of the rewrite.
-    Begin(D, u64),
-    EndSnapshot,
-    Switch,
-    Abandon,
-    /// What becomes of all that was queued before is to be heard at once.
-    Ring,
-}
-
-/// Both directions.
-pub(super) struct Queue<D, B> {
-    pub(super) bytes: Vec<u8>,
-    pub(super) entries: Vec<Entry<D>>,
-    /// What waits for a commit, oldest first.
-    pub(super) batches: VecDeque<(Seq, B)>,
-    /// Bytes of commits that have not been told of as done.
-    pub(super) waiting: usize,
-    pub(super) closed: bool,
-    /// Each with the number of the rewrite it belongs to, if it is about one.
-    events: Vec<(Option<u64>, Event)>,
-    /// What has waited, and does no more: released if its commit succeeded.
-    finished: Vec<(Seq, B)>,
-    /// A byte is in the pipe, or about to be: never more than one.
-    signalled: bool,
-}
-
-/// What the thread does next.
-enum Next {
-    Turn,
-    Pause,
-    End,
-}
-
-pub(super) struct Shared<D, B> {
-    queue: Mutex<Queue<D, B>>,
-    condition: Condvar,
-}
-
-impl<D, B> Shared<D, B> {
-    pub(super) fn new() -> Self {
-        let queue = Queue {
-            bytes: Vec::new(),
-            entries: Vec::new(),
-            batches: VecDeque::new(),
-            waiting: 0,
-            closed: false,
-            events: Vec::new(),
-            finished: Vec::new(),
-            signalled: false,
-        };
-        Shared { queue: Mutex::new(queue), condition: Condvar::new() }
-    }
-
-    pub(super) fn queue(&self) -> MutexGuard<'_, Queue<D, B>> {
-        // Every change under the lock is whole; there is nothing a panic could leave half done.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// There is work.
-    pub(super) fn filled(&self) {
-        self.condition.notify_one();
-    }
-
-    /// Waits for work, or the end of it; if `pause`, not for longer than one.
-    fn wait(&self, pause: bool) -> Next {
-        let idle = |queue: &mut Queue<D, B>| queue.entries.is_empty() && !queue.closed;
-        let (queue, condition) = (self.queue(), &self.condition);
-        let queue = if pause {
-            let waited = condition.wait_timeout_while(queue, PAUSE, idle);
-            waited.unwrap_or_else(PoisonError::into_inner).0
-        } else {
-            condition.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner)
-        };
-        match (queue.entries.is_empty(), queue.closed) {
-            (false, _) => Next::Turn,
-            (true, true) => Next::End,
-            (true, false) => Next::Pause,
-        }
-    }
-
-    /// Moves the events out, but for those of a rewrite that is not under way any more, and what has
-    /// waited. True if a byte has to be read from the pipe.
-    pub(super) fn take(
-        &self,
-        rewrite: Option<u64>,
-        events: &mut Vec<Event>,
-        finished: &mut Vec<(Seq, B)>,
-    ) -> bool {
-        let mut queue = self.queue();
-        finished.append(&mut queue.finished);
-        let current = queue.events.drain(..).filter(|(of, _)| of.is_none() || *of == rewrite);
-        events.clear();
-        events.extend(current.map(|(_, event)| event));
-        std::mem::take(&mut queue.signalled)
-    }
-}
 
 /// What the thread does.
 pub(crate) struct Worker<D, B> {
@@ -162,9 +54,10 @@ impl<D: Disk, B> Worker<D, B> {
     /// Does whatever comes, until the queue is closed and empty. `release` gets what has waited for
     /// commits once they are on disk: those of one sync at once, in the order of the commits.
     pub(super) fn run(mut self, mut release: impl FnMut(&[(Seq, B)])) {
+        let mut lookout = Lookout::default();
         let mut turns = 0;
         loop {
-            match self.shared.wait(turns > 0) {
+            match self.shared.wait(turns > 0, &mut lookout) {
                 Next::Turn => {
                     turns += 1;
                     if turns == MANY {
@@ -198,12 +91,7 @@ impl<D: Disk, B> Worker<D, B> {
     pub(crate) fn turn(&mut self, release: &mut impl FnMut(&[(Seq, B)])) {
         let (mut bytes, mut entries) =
             (std::mem::take(&mut self.bytes), std::mem::take(&mut self.entries));
-        {
-            let mut queue = self.shared.queue();
-            std::mem::swap(&mut bytes, &mut queue.bytes);
-            std::mem::swap(&mut entries, &mut queue.entries);
-            self.batches.append(&mut queue.batches);
-        }
+        self.shared.orders(&mut bytes, &mut entries, &mut self.batches);
         let mut start = 0;
         for entry in entries.drain(..) {
             match entry {
