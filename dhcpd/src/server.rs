@@ -368,6 +368,7 @@ fn hear(helper: &Channel<FromServer, FromHelper>, feed: &mut Feed) -> Result<(),
     while let Some(message) = helper.try_recv()? {
         match message {
             FromHelper::Report(report) => feed.report(&report),
+            FromHelper::Tables(conditions) => feed.found(conditions),
             FromHelper::Flushed => feed.forget(),
         }
     }

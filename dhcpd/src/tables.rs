@@ -5,12 +5,9 @@
 //! holds up a packet: the queue is bounded, and when it overflows the events in it are replaced by
 //! one whole truth.
 
-mod ready;
-
 use crate::ctl::message::TableState;
 use crate::engine::counters::Counters;
-use pfhelper::{Command, FromServer, MAX_COMMANDS, Report, Tables};
-use ready::Ready;
+use pfhelper::{Command, Condition, FromServer, MAX_COMMANDS, Report, Table, Tables};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
@@ -20,8 +17,8 @@ const MAX_WAITING: usize = 8 * MAX_COMMANDS;
 /// The messages that wait for the handler, and what it has said of earlier ones.
 #[derive(Debug, Default)]
 pub struct Feed {
-    /// Whether any table was named at all.
-    wanted: bool,
+    /// Those that were named.
+    tables: Tables,
     /// Whether a handler is there to hear us.
     connected: bool,
     /// Whether the handler must be told the whole truth before any more events.
@@ -33,8 +30,8 @@ pub struct Feed {
     /// The `Apply` being sent: what `pending` returned and `sent` has not confirmed.
     sending: Option<FromServer>,
     seq: u32,
-    /// What the reports tell of each table.
-    ready: Ready,
+    /// How it is with them, as the handler has told: abandoned, changed, leased.
+    conditions: [Condition; 3],
     /// Sums of all reports.
     totals: Totals,
     /// Events that were given up for a whole truth, and how many of those were told.
@@ -56,13 +53,13 @@ pub struct Totals {
 impl Feed {
     /// For the tables that were named at start.
     pub fn new(tables: &Tables) -> Self {
-        Feed { wanted: !tables.is_empty(), ready: Ready::new(tables), ..Feed::default() }
+        Feed { tables: tables.clone(), ..Feed::default() }
     }
 
     /// A handler is there, new or again: it knows nothing yet.
     pub fn connect(&mut self) {
-        self.connected = self.wanted;
-        self.ready.begin();
+        self.connected = !self.tables.is_empty();
+        self.conditions = Default::default();
         self.forget();
     }
 
@@ -131,9 +128,7 @@ impl Feed {
 
     /// The message that `pending` returned has been sent.
     pub fn sent(&mut self) {
-        if let Some(message) = self.sending.take() {
-            self.ready.said(&message);
-        }
+        self.sending = None;
     }
 
     /// What the handler says of messages sent earlier.
@@ -141,12 +136,29 @@ impl Feed {
         self.totals.applied += u64::from(report.applied);
         self.totals.missing += u64::from(report.missing);
         self.totals.failed += u64::from(report.failed);
-        self.ready.report(report);
     }
 
-    /// How it is with each table, as far as the handler has told.
+    /// How the handler says it is with the tables.
+    pub fn found(&mut self, conditions: [Condition; 3]) {
+        self.conditions = conditions;
+    }
+
+    /// The same for people.
     pub fn states(&self) -> Vec<TableState> {
-        self.ready.states(self.connected)
+        let Tables { abandoned, changed, leased } = &self.tables;
+        let named = [abandoned, changed, leased].into_iter().zip(&self.conditions);
+        let state = |(name, condition): (&Option<Table>, &Condition)| {
+            let state = match condition {
+                _ if !self.connected => "waiting for the table handler",
+                Condition::Unfilled => "not filled yet",
+                Condition::Kept => "kept",
+                Condition::Missing => "does not exist",
+                Condition::Failed(why) => why,
+            };
+            let ready = self.connected && *condition == Condition::Kept;
+            Some(TableState { name: name.as_ref()?.to_string(), ready, state: state.to_owned() })
+        };
+        named.filter_map(state).collect()
     }
 
     /// Fills in what happened here.
@@ -217,6 +229,38 @@ mod tests {
         );
         assert_eq!(said[1], FromServer::Apply { seq: 2, commands: vec![leased(2), leased(3)] });
         assert_eq!(said.len(), 2);
+    }
+
+    #[test]
+    fn a_table_is_ready_only_if_the_handler_that_is_there_says_so() {
+        let mut feed = Feed::new(&Tables {
+            abandoned: None,
+            changed: Some("changed".parse().unwrap()),
+            leased: Some("leased".parse().unwrap()),
+        });
+        let told = |feed: &Feed, changed: (bool, &str), leased: (bool, &str)| {
+            let named = [("changed", changed), ("leased", leased)];
+            let expected = named.map(|(name, (ready, state))| TableState {
+                name: name.to_owned(),
+                ready,
+                state: state.to_owned(),
+            });
+            assert_eq!(feed.states(), expected);
+        };
+        let waits = (false, "waiting for the table handler");
+        told(&feed, waits, waits);
+        feed.connect();
+        let unfilled = (false, "not filled yet");
+        told(&feed, unfilled, unfilled);
+        feed.found([Condition::Unfilled, Condition::Kept, Condition::Missing]);
+        told(&feed, (true, "kept"), (false, "does not exist"));
+        let full = "it is full, 3 addresses are not in it";
+        feed.found([Condition::Unfilled, Condition::Kept, Condition::Failed(full.to_owned())]);
+        told(&feed, (true, "kept"), (false, full));
+        feed.disconnect();
+        told(&feed, waits, waits);
+        feed.connect();
+        told(&feed, unfilled, unfilled);
     }
 
     #[test]

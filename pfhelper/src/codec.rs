@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use proto::unix::{Error, Message, Reader, Writer, cut, no_fd};
 
 use crate::{
-    Command, FromParent, FromServer, MAX_ADDRESSES, MAX_COMMANDS, Report, Table, Tables, ToServer,
-    Verb,
+    Command, Condition, FromParent, FromServer, MAX_ADDRESSES, MAX_COMMANDS, Report, Table, Tables,
+    ToServer, Verb,
 };
 
 const SETUP: u16 = 1;
@@ -19,6 +19,7 @@ const APPLY: u16 = 5;
 const REPLACE: u16 = 6;
 const REPORT: u16 = 7;
 const FLUSHED: u16 = 8;
+const TABLES: u16 = 9;
 
 /// The longest text that goes into a message; longer ones are cut.
 const MAX_TEXT: usize = 1024;
@@ -135,14 +136,21 @@ impl Message for ToServer {
 
     fn encode(&self, payload: &mut Vec<u8>) -> u16 {
         match self {
-            ToServer::Report(Report { seq, applied, missing, failed, detail }) => {
-                Writer::new(payload)
-                    .u32(*seq)
-                    .u32(*applied)
-                    .u32(*missing)
-                    .u32(*failed)
-                    .str(cut(detail, MAX_TEXT));
+            ToServer::Report(Report { seq, applied, missing, failed }) => {
+                Writer::new(payload).u32(*seq).u32(*applied).u32(*missing).u32(*failed);
                 REPORT
+            }
+            ToServer::Tables(tables) => {
+                let mut out = Writer::new(payload);
+                for condition in tables {
+                    match condition {
+                        Condition::Unfilled => out.u8(b'U'),
+                        Condition::Kept => out.u8(b'K'),
+                        Condition::Missing => out.u8(b'M'),
+                        Condition::Failed(why) => out.u8(b'F').str(cut(why, MAX_TEXT)),
+                    };
+                }
+                TABLES
             }
             ToServer::Flushed => FLUSHED,
         }
@@ -157,13 +165,27 @@ impl Message for ToServer {
                 applied: reader.u32()?,
                 missing: reader.u32()?,
                 failed: reader.u32()?,
-                detail: reader.str()?.to_owned(),
             }),
+            TABLES => ToServer::Tables([
+                condition(&mut reader)?,
+                condition(&mut reader)?,
+                condition(&mut reader)?,
+            ]),
             FLUSHED => ToServer::Flushed,
             _ => return Err(Error::UnknownKind(kind)),
         };
         reader.finish()?;
         Ok(message)
+    }
+}
+
+fn condition(reader: &mut Reader<'_>) -> Result<Condition, Error> {
+    match reader.u8()? {
+        b'U' => Ok(Condition::Unfilled),
+        b'K' => Ok(Condition::Kept),
+        b'M' => Ok(Condition::Missing),
+        b'F' => Ok(Condition::Failed(reader.str()?.to_owned())),
+        _ => Err(Error::Malformed("no such condition")),
     }
 }
 
@@ -216,6 +238,13 @@ mod tests {
             prop::sample::select(&[Verb::Leased, Verb::Released, Verb::Abandoned, Verb::Changed]);
         (verb, any::<u32>())
             .prop_map(|(verb, address)| Command { verb, address: Ipv4Addr::from(address) })
+    }
+
+    fn any_condition() -> impl Strategy<Value = Condition> {
+        prop_oneof![
+            prop::sample::select(&[Condition::Unfilled, Condition::Kept, Condition::Missing]),
+            "\\PC{0,80}".prop_map(Condition::Failed),
+        ]
     }
 
     #[test]
@@ -291,9 +320,14 @@ mod tests {
         }
 
         #[test]
-        fn reports_come_back(seq: u32, applied: u32, missing: u32, failed: u32,
-                             detail in "\\PC{0,80}") {
-            let message = ToServer::Report(Report { seq, applied, missing, failed, detail });
+        fn reports_come_back(seq: u32, applied: u32, missing: u32, failed: u32) {
+            let message = ToServer::Report(Report { seq, applied, missing, failed });
+            prop_assert_eq!(round(&message), message);
+        }
+
+        #[test]
+        fn conditions_come_back(tables in prop::array::uniform3(any_condition())) {
+            let message = ToServer::Tables(tables);
             prop_assert_eq!(round(&message), message);
         }
 

@@ -13,8 +13,8 @@
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
-use pfhelper::Tables;
 use pfhelper::table_nft::{Family, Set};
+use pfhelper::{Condition, Tables};
 
 use crate::changes::{Changes, Outcome, ROLES, Role, Verdict};
 use crate::complaint::Complaint;
@@ -42,8 +42,6 @@ pub struct Firewall {
     generation: Option<u32>,
     /// Whether somebody has made or emptied a set since that was last asked.
     wanting: bool,
-    /// Why the first of the failures since that was last asked failed.
-    detail: String,
     /// Failures of conntrack, said.
     complaint: Complaint,
 }
@@ -62,7 +60,6 @@ impl Firewall {
             destroys: false,
             generation: None,
             wanting: false,
-            detail: String::new(),
             complaint: Complaint::default(),
         })
     }
@@ -151,9 +148,12 @@ impl Firewall {
         std::mem::take(&mut self.wanting)
     }
 
-    /// Takes the reason of the first failure since this was last asked; empty if there was none.
-    pub fn detail(&mut self) -> String {
-        std::mem::take(&mut self.detail)
+    /// How it is with the tables, in the order of [`ROLES`].
+    pub fn conditions(&self) -> [Condition; 3] {
+        ROLES.map(|role| {
+            let kept = self.kept.iter().find(|kept| kept.role == role);
+            kept.map(|kept| kept.standing.condition().clone()).unwrap_or_default()
+        })
     }
 
     fn look(&mut self) {
@@ -228,8 +228,7 @@ impl Firewall {
                 State::Unknown | State::Missing => put(&mut verdicts, kept.role, Verdict::Missing),
                 State::Unfit(why) => {
                     put(&mut verdicts, kept.role, Verdict::Failed(None));
-                    let text = format!("table {} cannot be used: {why}", kept.name);
-                    self.note(plan.kept, text);
+                    kept.complaint.say(&format!("table {} cannot be used: {why}", kept.name));
                 }
             }
         }
@@ -244,6 +243,9 @@ impl Firewall {
             };
             if let Some(kept) = self.kept.get_mut(plan.kept) {
                 put(&mut verdicts, kept.role, verdict);
+                if verdict != Verdict::Done || !plan.is_empty() {
+                    kept.standing.settle(verdict, plan.clear || kept.role == Role::Changed);
+                }
                 match verdict {
                     Verdict::Done => kept.carried_out(plan),
                     Verdict::Missing | Verdict::Failed(_) => kept.forget(),
@@ -350,8 +352,7 @@ impl Firewall {
         if left == 0 {
             return Verdict::Done;
         }
-        let name = self.kept.get(plan.kept).map_or("", |kept| kept.name.as_str());
-        self.note(plan.kept, format!("table {name}: it is full, {left} addresses are not in it"));
+        self.note(plan.kept, &format!("it is full, {left} addresses are not in it"));
         Verdict::Failed(Some(u32::try_from(left).unwrap_or(u32::MAX)))
     }
 
@@ -364,17 +365,14 @@ impl Firewall {
                 return Verdict::Missing;
             }
         }
-        let text = format!("table {}: {what}: {failure}", kept.name);
-        self.note(index, text);
+        self.note(index, &format!("{what}: {failure}"));
         Verdict::Failed(None)
     }
 
-    fn note(&mut self, index: usize, text: String) {
+    fn note(&mut self, index: usize, why: &str) {
         if let Some(kept) = self.kept.get_mut(index) {
-            kept.complaint.say(&text);
-        }
-        if self.detail.is_empty() {
-            self.detail = text;
+            kept.complaint.say(&format!("table {}: {why}", kept.name));
+            kept.standing.fails(why);
         }
     }
 
@@ -391,9 +389,6 @@ impl Firewall {
             Err(failure) => {
                 let text = format!("conntrack: delete the states of {addresses:?}: {failure}");
                 self.complaint.say(&text);
-                if self.detail.is_empty() {
-                    self.detail = text;
-                }
                 Verdict::Failed(None)
             }
         }

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use pfhelper::Tables;
+use pfhelper::{Condition, Tables};
 
 use crate::changes::{Changes, Outcome};
 
@@ -44,7 +44,7 @@ impl Firewall {
     }
 
     /// As on the other systems.
-    pub fn detail(&mut self) -> String {
+    pub fn conditions(&self) -> [Condition; 3] {
         match self.0 {}
     }
 }

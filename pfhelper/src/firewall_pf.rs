@@ -14,11 +14,12 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 
-use pfhelper::{Table, Tables, table_pf};
+use pfhelper::{Condition, Table, Tables, table_pf};
 
 use crate::changes::{Changes, Outcome, ROLES, Role, Verdict};
 use crate::complaint::Complaint;
 use crate::pf::{self, TableRequest};
+use crate::standing::Standing;
 use crate::tally::Tally;
 
 #[cfg_attr(target_os = "openbsd", path = "pf_openbsd.rs")]
@@ -35,7 +36,6 @@ pub struct Firewall {
     device: File,
     kept: Vec<Kept>,
     wanting: bool,
-    detail: String,
     complaint: Complaint,
 }
 
@@ -48,6 +48,8 @@ struct Kept {
     missing: bool,
     tally: Tally,
     complaint: Complaint,
+    /// What the server is told of it.
+    standing: Standing,
 }
 
 impl Firewall {
@@ -63,7 +65,7 @@ impl Firewall {
             .open("/dev/pf")
             .map_err(|e| format!("open /dev/pf: {e}"))?;
         let complaint = Complaint::default();
-        Ok(Firewall { device, kept: vec![], wanting: false, detail: String::new(), complaint })
+        Ok(Firewall { device, kept: vec![], wanting: false, complaint })
     }
 
     /// Checks that pf answers, and looks at the tables. One that is missing is no error: it is
@@ -84,11 +86,15 @@ impl Firewall {
                 Err(e) if is_missing(&e) => true,
                 Err(e) => return Err(format!("DIOCRGETADDRS on table {name}: {e}")),
             };
+            let mut standing = Standing::default();
             if missing {
                 log::warn!("table {name}: no such table, waiting for it");
+                standing.missed();
+            } else {
+                standing.found(role);
             }
             let (tally, complaint) = (Tally::default(), Complaint::default());
-            self.kept.push(Kept { role, name, field, missing, tally, complaint });
+            self.kept.push(Kept { role, name, field, missing, tally, complaint, standing });
         }
         Ok(())
     }
@@ -98,9 +104,13 @@ impl Firewall {
         let mut verdicts = [Verdict::Done; 3];
         for index in 0..self.kept.len() {
             let Some(role) = self.kept.get(index).map(|kept| kept.role) else { continue };
-            let deleted = self.change(index, pf::DELETE, &changes.addresses(role, false));
-            let added = self.change(index, pf::ADD, &changes.addresses(role, true));
-            put(&mut verdicts, role, deleted.max(added));
+            let (gone, come) = (changes.addresses(role, false), changes.addresses(role, true));
+            let deleted = self.change(index, pf::DELETE, &gone);
+            let verdict = deleted.max(self.change(index, pf::ADD, &come));
+            put(&mut verdicts, role, verdict);
+            if !gone.is_empty() || !come.is_empty() {
+                self.settle(index, verdict, role == Role::Changed);
+            }
         }
         let states = self.kill(&changes.kill());
         changes.outcome(verdicts, states)
@@ -112,6 +122,9 @@ impl Firewall {
         for (role, truth) in [(Role::Leased, leased), (Role::Abandoned, abandoned)] {
             let index = self.kept.iter().position(|kept| kept.role == role);
             let verdict = index.map_or(Verdict::Done, |index| self.set(index, truth));
+            if let Some(index) = index {
+                self.settle(index, verdict, true);
+            }
             outcome.count(verdict, u32::try_from(truth.len()).unwrap_or(u32::MAX));
         }
         outcome
@@ -127,6 +140,7 @@ impl Firewall {
                     if made || emptied {
                         let what = if made { "been made" } else { "lost addresses" };
                         log::info!("table {}: it has {what}", kept.name);
+                        kept.standing.found(kept.role);
                         self.wanting |= kept.role != Role::Changed;
                     }
                 }
@@ -137,9 +151,18 @@ impl Firewall {
         std::mem::take(&mut self.wanting)
     }
 
-    /// Takes the reason of the first failure since this was last asked; empty if there was none.
-    pub fn detail(&mut self) -> String {
-        std::mem::take(&mut self.detail)
+    /// How it is with the tables, in the order of [`ROLES`].
+    pub fn conditions(&self) -> [Condition; 3] {
+        ROLES.map(|role| {
+            let kept = self.kept.iter().find(|kept| kept.role == role);
+            kept.map(|kept| kept.standing.condition().clone()).unwrap_or_default()
+        })
+    }
+
+    fn settle(&mut self, index: usize, verdict: Verdict, whole: bool) {
+        if let Some(kept) = self.kept.get_mut(index) {
+            kept.standing.settle(verdict, whole);
+        }
     }
 
     fn change(&mut self, index: usize, what: u32, addresses: &[Ipv4Addr]) -> Verdict {
@@ -178,7 +201,10 @@ impl Firewall {
         match told {
             Ok(told) => {
                 // It was made since we looked, and its truth is not in it.
-                self.wanting |= std::mem::take(&mut kept.missing) && what != pf::SET;
+                if std::mem::take(&mut kept.missing) && what != pf::SET {
+                    self.wanting = true;
+                    kept.standing.found(kept.role);
+                }
                 match what {
                     pf::ADD => kept.tally.changed(told.added(), 0),
                     pf::DELETE => kept.tally.changed(0, told.deleted()),
@@ -196,11 +222,8 @@ impl Firewall {
                     pf::DELETE => "DIOCRDELADDRS",
                     _ => "DIOCRSETADDRS",
                 };
-                let text = format!("{name} on table {}: {e}", kept.name);
-                kept.complaint.say(&text);
-                if self.detail.is_empty() {
-                    self.detail = text;
-                }
+                kept.complaint.say(&format!("{name} on table {}: {e}", kept.name));
+                kept.standing.fails(&format!("{name}: {e}"));
                 Verdict::Failed(None)
             }
         }
@@ -212,11 +235,7 @@ impl Firewall {
         for &address in addresses {
             for to in [false, true] {
                 if let Err(e) = system::kill(&self.device, address, to) {
-                    let text = format!("DIOCKILLSTATES failed: {e}");
-                    self.complaint.say(&text);
-                    if self.detail.is_empty() {
-                        self.detail = text;
-                    }
+                    self.complaint.say(&format!("DIOCKILLSTATES failed: {e}"));
                     verdict = Verdict::Failed(None);
                 }
             }
@@ -229,6 +248,7 @@ impl Kept {
     /// Notes, and says once, that it does not exist.
     fn is_missing(&mut self) {
         self.tally.forget();
+        self.standing.missed();
         if !std::mem::replace(&mut self.missing, true) {
             log::warn!("table {}: no such table, waiting for it", self.name);
         }

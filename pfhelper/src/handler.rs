@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
-use pfhelper::{FromParent, FromServer, Report, ToParent, ToServer};
+use pfhelper::{Condition, FromParent, FromServer, Report, ToParent, ToServer};
 use proto::unix::{Channel, Error};
 
 use crate::changes::{Changes, Outcome};
@@ -47,6 +47,8 @@ pub struct Handler {
     truth: Option<Truth>,
     /// What was done and not yet reported.
     report: Option<Report>,
+    /// How it is with the tables, as the server knows.
+    told: [Condition; 3],
     /// Whether the truth is to be asked for.
     wanting: bool,
     repair: Option<Instant>,
@@ -71,6 +73,7 @@ impl Handler {
             changes: Changes::default(),
             truth: None,
             report: None,
+            told: <[Condition; 3]>::default(),
             wanting: false,
             repair: None,
             patience: REPAIR[0],
@@ -102,7 +105,8 @@ impl Handler {
 
     /// Waits, at most so long, and does what came.
     fn turn(&mut self, patience: Duration) -> Result<(), Error> {
-        let speaks = self.report.is_some() || self.wanting;
+        let speaks =
+            self.report.is_some() || self.wanting || self.firewall.conditions() != self.told;
         let server_events =
             if speaks { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
         let mut fds = vec![PollFd::new(self.parent.as_fd(), PollFlags::POLLIN)];
@@ -245,10 +249,6 @@ impl Handler {
         report.applied = report.applied.saturating_add(outcome.applied);
         report.missing = report.missing.saturating_add(outcome.missing);
         report.failed = report.failed.saturating_add(outcome.failed);
-        let detail = self.firewall.detail();
-        if report.detail.is_empty() {
-            report.detail = detail;
-        }
         if outcome.failed > 0 && self.repair.is_none() {
             self.repair = Some(Instant::now() + self.patience);
             self.patience = (self.patience * 2).min(REPAIR[1]);
@@ -259,6 +259,13 @@ impl Handler {
     fn speak(&mut self) {
         let Some(server) = &self.server else { return };
         // A server that is gone is met where we listen, after what it has said.
+        let conditions = self.firewall.conditions();
+        if conditions != self.told {
+            if let Ok(false) = server.try_send(&ToServer::Tables(conditions.clone())) {
+                return;
+            }
+            self.told = conditions;
+        }
         if let Some(report) = self.report.take() {
             let message = ToServer::Report(report);
             if let (Ok(false), ToServer::Report(report)) = (server.try_send(&message), message) {

@@ -12,6 +12,7 @@ use crate::changes::Role;
 use crate::complaint::Complaint;
 use crate::netlink::{Failure, Netlink};
 use crate::nft;
+use crate::standing::Standing;
 
 /// A table that was named.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Kept {
     pub state: State,
     /// Failures, said.
     pub complaint: Complaint,
+    /// What the server is told of it.
+    pub standing: Standing,
     /// An address that must be in it: if it is not, somebody has emptied the set.
     witness: Option<Ipv4Addr>,
 }
@@ -59,11 +62,18 @@ pub struct Plan {
     pub add: Vec<Ipv4Addr>,
 }
 
+impl Plan {
+    /// Whether it leaves the set as it is.
+    pub fn is_empty(&self) -> bool {
+        !self.clear && self.remove.is_empty() && self.add.is_empty()
+    }
+}
+
 impl Kept {
     /// A table of which nothing is known yet.
     pub fn new(role: Role, name: Table) -> Self {
-        let complaint = Complaint::default();
-        Kept { role, name, state: State::Unknown, complaint, witness: None }
+        let (complaint, standing) = (Complaint::default(), Standing::default());
+        Kept { role, name, state: State::Unknown, complaint, standing, witness: None }
     }
 
     /// Which set it is; its name was checked when it was made.
@@ -90,6 +100,12 @@ impl Kept {
         }
         self.witness = None;
         let name = &self.name;
+        match state {
+            State::Unknown => {}
+            State::Missing => self.standing.missed(),
+            State::Unfit(why) => self.standing.unfit(&format!("cannot be used: {why}")),
+            State::There { .. } => self.standing.found(self.role),
+        }
         match state {
             State::Missing => log::warn!("table {name}: no such set, waiting for it"),
             State::Unfit(why) if before != State::Unknown => {
@@ -147,6 +163,7 @@ impl Kept {
         if gone {
             log::info!("table {}: somebody has emptied it", self.name);
             self.witness = None;
+            self.standing.found(self.role);
         }
         gone
     }

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 /// The title of its process.
 pub const TITLE: &str = "dhcpd: pf table handler";
 
-pub use msg::{FromParent, FromServer, MAX_ADDRESSES, MAX_COMMANDS, Report, ToServer};
+pub use msg::{Condition, FromParent, FromServer, MAX_ADDRESSES, MAX_COMMANDS, Report, ToServer};
 /// What the handler answers to `Setup`.
 pub use supervise::Answer as ToParent;
 pub use table::{InvalidTable, Table, Tables};

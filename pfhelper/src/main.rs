@@ -36,6 +36,8 @@ mod nvlist;
 #[allow(dead_code, reason = "each system uses its own part")]
 mod pf;
 
+#[cfg_attr(target_os = "netbsd", allow(dead_code, reason = "no firewall to change there"))]
+mod standing;
 #[cfg(any(test, target_os = "freebsd", target_os = "openbsd"))]
 mod tally;
 

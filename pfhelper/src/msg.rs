@@ -4,7 +4,7 @@
 //! the parent sends `Setup`, the handler answers `Ready` or `Refused` (and ends), the parent sends
 //! `Commands` with the other end of the server's channel, and from then on the server sends
 //! `Apply` and `Replace` and is answered by `Report`. Nobody waits for an answer: a report covers
-//! everything up to its number.
+//! everything up to its number. `Tables` comes whenever it is not as it was with a table.
 
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -94,8 +94,20 @@ pub struct Report {
     pub missing: u32,
     /// Commands that failed for another reason.
     pub failed: u32,
-    /// Why the first of them failed; empty if none did.
-    pub detail: String,
+}
+
+/// How it is with a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// It is not named, or there and has yet to be told the whole truth.
+    #[default]
+    Unfilled,
+    /// It holds what it must.
+    Kept,
+    /// It does not exist; once it does it is told the whole truth.
+    Missing,
+    /// Something failed, for this reason, and there was no whole truth since.
+    Failed(String),
 }
 
 /// What the handler says to the server.
@@ -103,6 +115,9 @@ pub struct Report {
 pub enum ToServer {
     /// How far the handler is.
     Report(Report),
+    /// How it is with the tables of abandoned, changed and leased addresses, before the report on
+    /// what made it so.
+    Tables([Condition; 3]),
     /// Somebody emptied or made a table: please send the whole truth.
     Flushed,
 }

@@ -315,8 +315,14 @@ fn the_server_may_be_there_before_the_handler_is_asked() {
     parent.send(&FromParent::Setup { tables: all_tables(), element_timeout: None }).unwrap();
     parent.send(&FromParent::Commands(theirs)).unwrap();
     assert!(matches!(parent.recv(), Ok(ToParent::Ready)));
-    assert!(wait_for(server.as_fd(), PATIENCE));
-    assert!(matches!(server.recv(), Ok(ToServer::Report(report)) if report.seq == 1));
+    for what in ["tables", "report"] {
+        assert!(wait_for(server.as_fd(), PATIENCE), "no {what}");
+        match server.recv() {
+            Ok(ToServer::Tables(_)) => assert_eq!(what, "tables"),
+            Ok(ToServer::Report(report)) => assert_eq!((what, report.seq), ("report", 1)),
+            other => panic!("{other:?}"),
+        }
+    }
     assert_eq!(members("leased"), [address(1)].into());
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use lab::{
     Handler, Monitor, address, all_tables, assert_members, members, nft, own_network, three_sets,
 };
-use pfhelper::{MAX_COMMANDS, Report, Tables, Verb};
+use pfhelper::{Condition, MAX_COMMANDS, Report, Tables, Verb};
 
 const X: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 1);
 
@@ -31,9 +31,17 @@ fn is_in() -> Vec<&'static str> {
     ["abandoned", "changed", "leased"].into_iter().filter(|s| members(s).contains(&X)).collect()
 }
 
+fn is_failed(condition: &Condition, begin: &str) -> bool {
+    matches!(condition, Condition::Failed(why) if why.starts_with(begin))
+}
+
+fn full(left: u32) -> Condition {
+    Condition::Failed(format!("it is full, {left} addresses are not in it"))
+}
+
 fn done(report: &Report, count: u32) {
-    let Report { applied, missing, failed, detail, .. } = report;
-    assert_eq!((*applied, *missing, *failed), (count, 0, 0), "{detail}");
+    let Report { applied, missing, failed, .. } = report;
+    assert_eq!((*applied, *missing, *failed), (count, 0, 0));
 }
 
 #[test]
@@ -289,7 +297,7 @@ fn a_full_set_takes_what_fits_and_the_rest_is_counted() {
     let commands: Vec<_> = (1..=150).map(|n| (Verb::Leased, address(n))).collect();
     let report = handler.apply(&commands);
     assert_eq!((report.applied, report.missing, report.failed), (100, 0, 50), "{report:?}");
-    assert!(report.detail.contains("it is full"), "{report:?}");
+    assert_eq!(handler.tables[2], full(50));
     assert_eq!(members("leased").len(), 100);
     // Full or not, what is given back leaves, and something else finds its place.
     done(&handler.apply(&[(Verb::Released, address(1)), (Verb::Leased, address(200))]), 2);
@@ -310,7 +318,7 @@ fn after_a_failure_the_truth_is_asked_for_and_said_once() {
     for _ in 0..50 {
         let report = handler.apply(&[(Verb::Leased, X), (Verb::Leased, address(1))]);
         assert_eq!((report.applied, report.failed), (1, 1), "{report:?}");
-        assert!(report.detail.contains("it is full"), "{report:?}");
+        assert_eq!(handler.tables[2], full(1));
     }
     handler.wait_until_asked();
     let waited = begin.elapsed().as_secs();
@@ -321,6 +329,40 @@ fn after_a_failure_the_truth_is_asked_for_and_said_once() {
     assert!(!lab::wait_for(handler.server.as_ref().unwrap().as_fd(), Duration::from_secs(2)));
     let log = handler.stop();
     assert_eq!(log.matches("table leased: it is full").count(), 1, "{log}");
+}
+
+/// Without a command that would meet it, too.
+#[test]
+fn how_it_is_with_each_table_is_told_when_it_changes() {
+    use Condition::{Kept, Missing, Unfilled};
+    own_network();
+    let mut handler = Handler::start(all_tables(), None);
+    let hear_until = |handler: &mut Handler, expected: [Condition; 3]| {
+        while handler.tables != expected {
+            handler.hear();
+        }
+    };
+    hear_until(&mut handler, [Missing, Missing, Missing]);
+    three_sets();
+    hear_until(&mut handler, [Unfilled, Kept, Unfilled]);
+    handler.wait_until_asked();
+    // It is not what it must be because something could be put into it.
+    done(&handler.apply(&[(Verb::Leased, X)]), 1);
+    assert_eq!(handler.tables, [Unfilled, Kept, Unfilled]);
+    done(&handler.replace(&[X], &[]), 1);
+    assert_eq!(handler.tables, [Kept, Kept, Kept]);
+    nft("flush set inet dhcpd leased");
+    hear_until(&mut handler, [Kept, Kept, Unfilled]);
+    done(&handler.replace(&[X], &[]), 1);
+    assert_eq!(handler.tables, [Kept, Kept, Kept]);
+    nft("delete set inet dhcpd leased; delete set inet dhcpd changed");
+    hear_until(&mut handler, [Kept, Missing, Missing]);
+    nft("add set inet dhcpd leased { type ipv6_addr; }");
+    while !is_failed(&handler.tables[2], "cannot be used: ") {
+        handler.hear();
+    }
+    nft("delete table inet dhcpd");
+    hear_until(&mut handler, [Missing, Missing, Missing]);
 }
 
 #[test]
@@ -355,7 +397,7 @@ fn a_set_made_anew_that_cannot_hold_addresses_is_a_failure() {
     nft("delete set inet dhcpd leased; add set inet dhcpd leased { type ipv6_addr; }");
     lab::eventually("it is noticed", || {
         let report = handler.apply(&[(Verb::Leased, X)]);
-        report.failed == 1 && report.detail.contains("cannot be used")
+        report.failed == 1 && is_failed(&handler.tables[2], "cannot be used: ")
     });
     // What it does not concern goes on.
     done(&handler.apply(&[(Verb::Changed, X)]), 1);

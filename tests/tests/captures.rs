@@ -8,7 +8,7 @@
 use dhcpd::conf::RecordedSources;
 use dhcpd::msg;
 use nix::sys::socket::{MsgFlags, recv};
-use pfhelper::{FromParent, FromServer, Report, Tables, Verb};
+use pfhelper::{Condition, FromParent, FromServer, Report, Tables, Verb};
 use proto::unix::{Channel, MAX_MESSAGE, Message, pair};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -161,7 +161,8 @@ fn of_our_own_processes() {
         .map(|verb| pfhelper::Command { verb, address: address(10) });
     let (leased, abandoned) = ((10..18).map(address).collect(), vec![address(18)]);
     let truth = FromServer::Replace { seq: 7, part: 0, last: true, leased, abandoned };
-    let report = Report { seq: 7, applied: 4, missing: 1, failed: 1, detail: "why".to_owned() };
+    let report = Report { seq: 7, applied: 4, missing: 1, failed: 1 };
+    let conditions = [Condition::Kept, Condition::Missing, Condition::Failed("why".to_owned())];
     for (name, bytes) in [
         ("sources", record(&msg::ToServer::Sources { bytes: b"part".to_vec(), last: true })),
         ("interface", record(&msg::ToServer::Interface(interface, null()))),
@@ -174,6 +175,7 @@ fn of_our_own_processes() {
         ("apply", record(&FromServer::Apply { seq: 6, commands: commands.to_vec() })),
         ("replace", record(&truth)),
         ("report", record(&pfhelper::ToServer::Report(report))),
+        ("tables", record(&pfhelper::ToServer::Tables(conditions))),
     ] {
         keep("channel", name, &bytes);
     }

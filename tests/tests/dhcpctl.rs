@@ -64,6 +64,34 @@ fn lease(relay: &Relay, last: u8) -> Ipv4Addr {
     relay.lease(mac(last), last.into())
 }
 
+/// Whether anything is leased or not: it is the firewall that is looked at.
+#[test]
+fn status_says_how_it_is_with_each_table_of_the_firewall() {
+    let lab = Lab::new();
+    let _dhcpd = Dhcpd::start(&lab, CONFIG, &["-L", "leased", "-C", "changed"]);
+    let becomes = |changed: &str, leased: &str| {
+        let expected = [format!("table: changed: {changed}"), format!("table: leased: {leased}")];
+        tests::process::until(&format!("{expected:?}"), tests::daemon::LIMIT, || {
+            let status = ask(&lab, "status");
+            status.lines().filter(|line| line.starts_with("table: ")).eq(&expected)
+        });
+        for (table, state) in [("changed", changed), ("leased", leased)] {
+            let sample =
+                format!("dhcpd_table_ready{{table=\"{table}\"}} {}", u8::from(state == "kept"));
+            assert!(ask(&lab, "metrics").contains(&sample), "{sample}");
+        }
+    };
+    becomes("does not exist", "does not exist");
+    lab.make_sets();
+    becomes("kept", "kept");
+    lab.server.nft("delete set inet dhcpd leased");
+    becomes("kept", "does not exist");
+    lab.server.nft("add set inet dhcpd leased { type ipv6_addr; }");
+    becomes("kept", "cannot be used: its key is not ipv4_addr");
+    lab.server.nft("delete set inet dhcpd leased; add set inet dhcpd leased { type ipv4_addr; }");
+    becomes("kept", "kept");
+}
+
 #[test]
 fn every_command_says_and_does_what_it_should() {
     let lab = Lab::new();
@@ -181,9 +209,11 @@ fn who_is_not_root_may_read_what_tells_of_no_client() {
     let folder = std::fs::metadata(lab.path("")).expect("the folder").permissions();
     std::fs::set_permissions(lab.path(""), PermissionsExt::from_mode(folder.mode() | 0o011))
         .expect("let others pass");
-    // By way of a copy, which every user can execute.
+    // By way of a copy, which every user can execute. It is another process that writes it: what
+    // another test forks meanwhile would hold ours open too, and it could not be executed.
     let program = lab.path("dhcpctl");
-    std::fs::copy(binary("dhcpctl"), &program).expect("a copy");
+    let copied = Command::new("cp").arg(binary("dhcpctl")).arg(&program).status();
+    assert!(copied.expect("run cp").success());
     let socket = lab.path("dhcpd.sock");
     let as_user = |uid: u32, gid: u32, words: &str| {
         let mut command = Command::new(&program);

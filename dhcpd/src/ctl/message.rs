@@ -111,8 +111,8 @@ pub struct Served {
 pub struct TableState {
     /// Its name.
     pub name: String,
-    /// Whether it holds what it must; nothing where no report tells.
-    pub ready: Option<bool>,
+    /// Whether it holds what it must.
+    pub ready: bool,
     /// The same in words: what is wrong, if something is.
     pub state: String,
 }

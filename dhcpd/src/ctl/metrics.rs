@@ -54,14 +54,12 @@ fn about_daemon(status: &Status, out: &mut String) {
         family(name, "Whether there is a table handler to keep the firewall tables", "gauge", out);
         sample(name, &[], u64::from(connected), out);
         let name = "dhcpd_table_ready";
-        let help = "Whether a firewall table holds what it must; no sample where nothing tells";
-        family(name, help, "gauge", out);
+        family(name, "Whether a firewall table holds what it must", "gauge", out);
         // One table may be named for two purposes, and a sample must not be there twice.
         let mut tables = BTreeMap::new();
         for table in &status.table_states {
-            if let Some(ready) = table.ready {
-                tables.entry(&table.name).and_modify(|all| *all &= ready).or_insert(ready);
-            }
+            let ready = tables.entry(&table.name).or_insert(true);
+            *ready &= table.ready;
         }
         for (table, ready) in tables {
             sample(name, &[("table", table)], u64::from(ready), out);
@@ -117,7 +115,7 @@ mod tests {
     use crate::engine::counters::Counters;
 
     #[test]
-    fn a_table_is_ready_or_not_or_nothing_is_said_of_it() {
+    fn a_table_that_is_named_twice_is_ready_if_it_is_for_both() {
         let table = |name: &str, ready| TableState {
             name: name.to_owned(),
             ready,
@@ -126,10 +124,9 @@ mod tests {
         let status = Status {
             tables: Some(true),
             table_states: vec![
-                table("inet/a/leased", Some(true)),
-                table("changed", None),
-                table("both", Some(true)),
-                table("both", Some(false)),
+                table("inet/a/leased", true),
+                table("both", true),
+                table("both", false),
             ],
             ..Status::default()
         };

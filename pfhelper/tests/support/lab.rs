@@ -12,7 +12,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pfhelper::{FromParent, FromServer, Report, Tables, ToParent, ToServer, Verb};
+use pfhelper::{Condition, FromParent, FromServer, Report, Tables, ToParent, ToServer, Verb};
 use proto::unix::{Channel, Error};
 
 #[path = "net.rs"]
@@ -75,6 +75,8 @@ pub struct Handler {
     pub log: ChildStderr,
     pub parent: Option<Channel<FromParent, ToParent>>,
     pub server: Option<Channel<FromServer, ToServer>>,
+    /// How it is with the tables, as far as it was heard.
+    pub tables: [Condition; 3],
     seq: u32,
 }
 
@@ -111,7 +113,7 @@ impl Handler {
         let mut child = command.spawn().expect("start pfhelper");
         let log = child.stderr.take().expect("its log");
         let parent = Some(Channel::from_fd(ours).expect("a channel"));
-        Handler { child, log, parent, server: None, seq: 0 }
+        Handler { child, log, parent, server: None, tables: Default::default(), seq: 0 }
     }
 
     /// Starts it and says what to do; what it answers.
@@ -187,7 +189,12 @@ impl Handler {
     pub fn hear(&mut self) -> ToServer {
         assert!(wait_for(self.server().as_fd(), PATIENCE), "nothing was said");
         match self.server().recv() {
-            Ok(message) => message,
+            Ok(message) => {
+                if let ToServer::Tables(tables) = &message {
+                    self.tables.clone_from(tables);
+                }
+                message
+            }
             Err(error) => panic!("{error}: {}", self.rest_of_log()),
         }
     }
@@ -201,9 +208,6 @@ impl Handler {
                 sum.applied += report.applied;
                 sum.missing += report.missing;
                 sum.failed += report.failed;
-                if sum.detail.is_empty() {
-                    sum.detail = report.detail;
-                }
                 if report.seq == seq {
                     return sum;
                 }

@@ -56,7 +56,9 @@ fn programs() -> &'static Path {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         for program in [env!("CARGO_BIN_EXE_prefork-interp"), env!("CARGO_BIN_EXE_prefork-spawn")] {
             let to = folder.join(Path::new(program).file_name().unwrap());
-            fs::copy(program, &to).unwrap();
+            // By another process: what other tests fork meanwhile would hold ours open for
+            // writing, and then it cannot be executed.
+            assert!(Command::new("cp").arg(program).arg(&to).status().unwrap().success());
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
         }
         folder

@@ -282,11 +282,7 @@ fn put_status(status: &Status, out: &mut Writer<'_>) {
     }
     out.u16(count(status.table_states.len()));
     for TableState { name, ready, state } in &status.table_states {
-        out.str(cut_at(name, 256));
-        put_maybe(*ready, out, |out, ready| {
-            out.bool(ready);
-        });
-        out.str(cut_at(state, 512));
+        out.str(cut_at(name, 256)).bool(*ready).str(cut_at(state, 512));
     }
 }
 
@@ -307,8 +303,7 @@ fn status(input: &mut Reader<'_>) -> Result<Status, Error> {
         processes: counted(input, |input| Ok(Child { title: text(input)?, pid: input.u32()? }))?,
         peers: counted(input, text)?,
         table_states: counted(input, |input| {
-            let (name, ready) = (text(input)?, maybe(input, |input| input.bool())?);
-            Ok(TableState { name, ready, state: text(input)? })
+            Ok(TableState { name: text(input)?, ready: input.bool()?, state: text(input)? })
         })?,
     })
 }

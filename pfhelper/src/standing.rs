@@ -1,0 +1,105 @@
+//! How it is with one table, as the server is told. Pure, and the same for every firewall.
+
+use pfhelper::Condition;
+
+use crate::changes::{Role, Verdict};
+
+/// The condition of one table, and what led to it.
+#[derive(Debug, Default)]
+pub struct Standing {
+    condition: Condition,
+    /// Why something failed since the last verdict: the first reason of several.
+    why: Option<String>,
+}
+
+impl Standing {
+    /// What the server is told.
+    pub fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
+    /// It is there, and nothing is known of what it holds. In the table of changed addresses
+    /// nothing has to be: it is as it must be.
+    pub fn found(&mut self, role: Role) {
+        self.condition = match role {
+            Role::Changed => Condition::Kept,
+            Role::Abandoned | Role::Leased => Condition::Unfilled,
+        };
+    }
+
+    /// It does not exist.
+    pub fn missed(&mut self) {
+        self.condition = Condition::Missing;
+    }
+
+    /// It is there, and of no use.
+    pub fn unfit(&mut self, why: &str) {
+        self.condition = Condition::Failed(why.to_owned());
+    }
+
+    /// Something failed: what, and why.
+    pub fn fails(&mut self, why: &str) {
+        self.why.get_or_insert_with(|| why.to_owned());
+    }
+
+    /// What was done to it came to this; `whole` if it was to put right whatever failed before: a
+    /// whole truth, or anything at all where there is none.
+    pub fn settle(&mut self, verdict: Verdict, whole: bool) {
+        let why = self.why.take();
+        self.condition = match verdict {
+            Verdict::Done if whole => Condition::Kept,
+            Verdict::Done => return,
+            Verdict::Missing => Condition::Missing,
+            Verdict::Failed(_) => Condition::Failed(why.unwrap_or_default()),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_truth_makes_it_what_it_must_be() {
+        let mut table = Standing::default();
+        table.found(Role::Leased);
+        assert_eq!(table.condition(), &Condition::Unfilled);
+        table.settle(Verdict::Done, false);
+        assert_eq!(table.condition(), &Condition::Unfilled);
+        table.settle(Verdict::Done, true);
+        table.settle(Verdict::Done, false);
+        assert_eq!(table.condition(), &Condition::Kept);
+        table.found(Role::Changed);
+        assert_eq!(table.condition(), &Condition::Kept);
+    }
+
+    #[test]
+    fn the_first_reason_is_told_until_a_truth_was_taken() {
+        let mut table = Standing::default();
+        table.fails("it is full");
+        table.fails("list it: no memory");
+        table.settle(Verdict::Failed(Some(1)), true);
+        let full = Condition::Failed("it is full".to_owned());
+        assert_eq!(table.condition(), &full);
+        table.settle(Verdict::Done, false);
+        assert_eq!(table.condition(), &full);
+        table.fails("change it: no memory");
+        table.settle(Verdict::Failed(None), false);
+        assert_eq!(table.condition(), &Condition::Failed("change it: no memory".to_owned()));
+        table.settle(Verdict::Done, true);
+        assert_eq!(table.condition(), &Condition::Kept);
+    }
+
+    #[test]
+    fn one_that_is_gone_or_of_no_use_is_not_kept() {
+        let mut table = Standing::default();
+        table.settle(Verdict::Done, true);
+        table.missed();
+        assert_eq!(table.condition(), &Condition::Missing);
+        table.found(Role::Leased);
+        table.settle(Verdict::Missing, true);
+        assert_eq!(table.condition(), &Condition::Missing);
+        table.unfit("not ipv4_addr");
+        assert_eq!(table.condition(), &Condition::Failed("not ipv4_addr".to_owned()));
+    }
+}
