@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use pfhelper::Table;
 use pfhelper::table_nft::{self, Set};
 
-use crate::changes::Role;
+use crate::changes::{Role, Verdict};
 use crate::complaint::Complaint;
 use crate::netlink::{Failure, Netlink};
 use crate::nft;
@@ -103,7 +103,10 @@ impl Kept {
         match state {
             State::Unknown => {}
             State::Missing => self.standing.missed(),
-            State::Unfit(why) => self.standing.unfit(&format!("cannot be used: {why}")),
+            State::Unfit(why) => {
+                self.standing.fails(&format!("cannot be used: {why}"));
+                self.standing.settle(Verdict::Failed(None), false);
+            }
             State::There { .. } => self.standing.found(self.role),
         }
         match state {

@@ -32,11 +32,6 @@ impl Standing {
         self.condition = Condition::Missing;
     }
 
-    /// It is there, and of no use.
-    pub fn unfit(&mut self, why: &str) {
-        self.condition = Condition::Failed(why.to_owned());
-    }
-
     /// Something failed: what, and why.
     pub fn fails(&mut self, why: &str) {
         self.why.get_or_insert_with(|| why.to_owned());
@@ -99,7 +94,8 @@ mod tests {
         table.found(Role::Leased);
         table.settle(Verdict::Missing, true);
         assert_eq!(table.condition(), &Condition::Missing);
-        table.unfit("not ipv4_addr");
-        assert_eq!(table.condition(), &Condition::Failed("not ipv4_addr".to_owned()));
+        table.fails("cannot be used");
+        table.settle(Verdict::Failed(None), false);
+        assert_eq!(table.condition(), &Condition::Failed("cannot be used".to_owned()));
     }
 }
