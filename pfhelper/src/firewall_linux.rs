@@ -21,7 +21,7 @@ use crate::complaint::Complaint;
 use crate::kept::{Kept, Plan, State};
 use crate::netlink::{Failure, Netlink};
 use crate::nft::{self, Operation};
-use crate::states;
+use crate::{standing, states};
 
 /// Addresses in one transaction, where the buffer is too small for all.
 const PIECE: usize = 1_000;
@@ -150,10 +150,7 @@ impl Firewall {
 
     /// How it is with the tables, in the order of [`ROLES`].
     pub fn conditions(&self) -> [Condition; 3] {
-        ROLES.map(|role| {
-            let kept = self.kept.iter().find(|kept| kept.role == role);
-            kept.map(|kept| kept.standing.condition().clone()).unwrap_or_default()
-        })
+        standing::conditions(self.kept.iter().map(|kept| (kept.role, &kept.standing)))
     }
 
     fn look(&mut self) {

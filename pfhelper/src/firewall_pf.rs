@@ -19,7 +19,7 @@ use pfhelper::{Condition, Table, Tables, table_pf};
 use crate::changes::{Changes, Outcome, ROLES, Role, Verdict};
 use crate::complaint::Complaint;
 use crate::pf::{self, TableRequest};
-use crate::standing::Standing;
+use crate::standing::{self, Standing};
 use crate::tally::Tally;
 
 #[cfg_attr(target_os = "openbsd", path = "pf_openbsd.rs")]
@@ -45,7 +45,6 @@ struct Kept {
     role: Role,
     name: Table,
     field: [u8; table_pf::NAME_FIELD],
-    missing: bool,
     tally: Tally,
     complaint: Complaint,
     /// What the server is told of it.
@@ -86,15 +85,15 @@ impl Firewall {
                 Err(e) if is_missing(&e) => true,
                 Err(e) => return Err(format!("DIOCRGETADDRS on table {name}: {e}")),
             };
-            let mut standing = Standing::default();
-            if missing {
-                log::warn!("table {name}: no such table, waiting for it");
-                standing.missed();
-            } else {
-                standing.found(role);
-            }
             let (tally, complaint) = (Tally::default(), Complaint::default());
-            self.kept.push(Kept { role, name, field, missing, tally, complaint, standing });
+            let standing = Standing::default();
+            let mut kept = Kept { role, name, field, tally, complaint, standing };
+            if missing {
+                kept.has_gone();
+            } else {
+                kept.standing.found(role);
+            }
+            self.kept.push(kept);
         }
         Ok(())
     }
@@ -135,7 +134,7 @@ impl Firewall {
         for kept in &mut self.kept {
             match request(&self.device, pf::GET, &kept.field, &[]) {
                 Ok(told) => {
-                    let made = std::mem::take(&mut kept.missing);
+                    let made = kept.is_gone();
                     let emptied = kept.tally.lost_some(told.found());
                     if made || emptied {
                         let what = if made { "been made" } else { "lost addresses" };
@@ -144,7 +143,7 @@ impl Firewall {
                         self.wanting |= kept.role != Role::Changed;
                     }
                 }
-                Err(e) if is_missing(&e) => kept.is_missing(),
+                Err(e) if is_missing(&e) => kept.has_gone(),
                 Err(e) => kept.complaint.say(&format!("DIOCRGETADDRS on table {}: {e}", kept.name)),
             }
         }
@@ -153,10 +152,7 @@ impl Firewall {
 
     /// How it is with the tables, in the order of [`ROLES`].
     pub fn conditions(&self) -> [Condition; 3] {
-        ROLES.map(|role| {
-            let kept = self.kept.iter().find(|kept| kept.role == role);
-            kept.map(|kept| kept.standing.condition().clone()).unwrap_or_default()
-        })
+        standing::conditions(self.kept.iter().map(|kept| (kept.role, &kept.standing)))
     }
 
     fn settle(&mut self, index: usize, verdict: Verdict, whole: bool) {
@@ -201,8 +197,8 @@ impl Firewall {
         match told {
             Ok(told) => {
                 // It was made since we looked, and its truth is not in it.
-                if std::mem::take(&mut kept.missing) && what != pf::SET {
-                    self.wanting = true;
+                if kept.is_gone() {
+                    self.wanting |= what != pf::SET;
                     kept.standing.found(kept.role);
                 }
                 match what {
@@ -213,7 +209,7 @@ impl Firewall {
                 Verdict::Done
             }
             Err(e) if is_missing(&e) => {
-                kept.is_missing();
+                kept.has_gone();
                 Verdict::Missing
             }
             Err(e) => {
@@ -245,13 +241,18 @@ impl Firewall {
 }
 
 impl Kept {
+    /// Whether it did not exist when that was last known.
+    fn is_gone(&self) -> bool {
+        *self.standing.condition() == Condition::Missing
+    }
+
     /// Notes, and says once, that it does not exist.
-    fn is_missing(&mut self) {
-        self.tally.forget();
-        self.standing.missed();
-        if !std::mem::replace(&mut self.missing, true) {
+    fn has_gone(&mut self) {
+        if !self.is_gone() {
             log::warn!("table {}: no such table, waiting for it", self.name);
         }
+        self.tally.forget();
+        self.standing.missed();
     }
 }
 

@@ -1,8 +1,16 @@
-//! How it is with one table, as the server is told. Pure, and the same for every firewall.
+//! How it is with each table, as the server is told. Pure, and the same for every firewall.
 
 use pfhelper::Condition;
 
-use crate::changes::{Role, Verdict};
+use crate::changes::{ROLES, Role, Verdict};
+
+/// How it is with the tables that are kept, in the order of [`ROLES`].
+pub fn conditions<'a>(kept: impl Iterator<Item = (Role, &'a Standing)> + Clone) -> [Condition; 3] {
+    ROLES.map(|role| {
+        let standing = kept.clone().find_map(|(of, standing)| (of == role).then_some(standing));
+        standing.map(|standing| standing.condition().clone()).unwrap_or_default()
+    })
+}
 
 /// The condition of one table, and what led to it.
 #[derive(Debug, Default)]
@@ -13,7 +21,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// What the server is told.
+    /// What is known of it.
     pub fn condition(&self) -> &Condition {
         &self.condition
     }
@@ -66,6 +74,8 @@ mod tests {
         assert_eq!(table.condition(), &Condition::Kept);
         table.found(Role::Changed);
         assert_eq!(table.condition(), &Condition::Kept);
+        let only = [(Role::Changed, &table)].into_iter();
+        assert_eq!(conditions(only), [Condition::Unfilled, Condition::Kept, Condition::Unfilled]);
     }
 
     #[test]
